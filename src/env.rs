@@ -1,0 +1,137 @@
+//! The only door to time, randomness, tasks and sockets. Every driver takes an [`Env`], so that a run under
+//! tokio's paused clock, with a seed and an in-memory [`Dial`], is deterministic. Machines take `now` as an argument.
+#![allow(clippy::disallowed_methods)]
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+
+/// A byte stream to a broker.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {}
+
+/// Opens byte streams: TCP in production, in-memory pipes in simulation.
+#[async_trait]
+pub(crate) trait Dial: Send + Sync + 'static {
+    /// Connects to `host:port`, trying every address the name resolves to. The caller limits the time.
+    async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Transport>>;
+}
+
+/// Clock, randomness, task spawning and dialling, in one cheap handle.
+#[derive(Clone)]
+pub(crate) struct Env(Arc<Inner>);
+
+struct Inner {
+    rng: Mutex<fastrand::Rng>,
+    dial: Box<dyn Dial>,
+    wall: Wall,
+}
+
+/// Where the wall clock comes from; a virtual one moves with the tokio clock.
+enum Wall {
+    System,
+    #[cfg_attr(not(test), allow(dead_code, reason = "simulation only"))]
+    Virtual {
+        origin: Instant,
+    },
+}
+
+impl Env {
+    /// The real clock, the operating system's randomness, TCP.
+    pub(crate) fn system() -> Self {
+        let mut seed = [0u8; 8];
+        if getrandom::fill(&mut seed).is_err() {
+            seed = fastrand::u64(..).to_le_bytes();
+        }
+        Self::build(u64::from_le_bytes(seed), Box::new(TcpDial), Wall::System)
+    }
+
+    /// Deterministic under `tokio::time::pause()`: `seed` decides every random choice, `dial` every connection.
+    #[cfg(test)]
+    pub(crate) fn simulated(seed: u64, dial: impl Dial) -> Self {
+        let origin = tokio::time::Instant::now().into_std();
+        Self::build(seed, Box::new(dial), Wall::Virtual { origin })
+    }
+
+    fn build(seed: u64, dial: Box<dyn Dial>, wall: Wall) -> Self {
+        Self(Arc::new(Inner { rng: Mutex::new(fastrand::Rng::with_seed(seed)), dial, wall }))
+    }
+
+    /// Monotonic time.
+    pub(crate) fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    /// Milliseconds since 1970, for record timestamps.
+    pub(crate) fn wall_ms(&self) -> i64 {
+        match self.0.wall {
+            Wall::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64),
+            Wall::Virtual { origin } => 1_700_000_000_000 + (self.now() - origin).as_millis() as i64,
+        }
+    }
+
+    /// Waits. Cancel-safe.
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    /// Waits until `at`; returns at once if it has passed. Cancel-safe.
+    pub(crate) async fn sleep_until(&self, at: Instant) {
+        tokio::time::sleep_until(at.into()).await;
+    }
+
+    /// Runs `future` for at most `limit`; `None` when time ran out. As cancel-safe as `future`.
+    pub(crate) async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        tokio::time::timeout(limit, future).await.ok()
+    }
+
+    /// Starts a task. Its owner keeps the handle, or ties the task's life to a channel.
+    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        tokio::spawn(future)
+    }
+
+    /// Draws from the seeded generator.
+    pub(crate) fn random<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut lock(&self.0.rng))
+    }
+
+    /// Opens a stream to `host:port`.
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Transport>> {
+        self.0.dial.dial(host, port).await
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Env")
+    }
+}
+
+/// Locks a mutex whose data stay consistent even if a holder panicked.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// TCP with `TCP_NODELAY` and keep-alive.
+struct TcpDial;
+
+#[async_trait]
+impl Dial for TcpDial {
+    async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Transport>> {
+        let stream = tokio::net::TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
+        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(Box::new(stream))
+    }
+}

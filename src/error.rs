@@ -1,0 +1,143 @@
+//! The one public error: opaque, cheap to clone, with a kind to match on and a message that says what to do.
+//! Every room builds it; nothing public returns any other error type.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::wire::ErrorCode;
+
+type Source = Arc<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What went wrong, for code that decides what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting is missing, out of range, or contradicts another one.
+    InvalidConfig,
+    /// An argument (topic name, group id, key, size, partition) breaks one of Kafka's limits. Nothing was sent.
+    InvalidArgument,
+    /// No broker could be reached, or a connection was lost and could not be restored in time.
+    Connection,
+    /// A stated limit of time ran out.
+    Timeout,
+    /// The peer sent bytes that are not Kafka's protocol, or that break its rules.
+    Protocol,
+    /// The cluster does not offer an API or version that is needed.
+    UnsupportedVersion,
+    /// The topic or partition does not exist (and was not to be created).
+    UnknownTopic,
+    /// A message is larger than the client or the topic allows.
+    MessageTooLarge,
+    /// A send failed and the message is certainly not in the log.
+    NotWritten,
+    /// A send failed and the message may or may not be in the log.
+    MaybeWritten,
+    /// A fetched record batch cannot be read: bad CRC, over the size cap, unknown magic or codec.
+    CorruptBatch,
+    /// Authentication or authorization was refused.
+    Auth,
+    /// The group refused this member for good (fenced, inconsistent protocol, invalid id).
+    Group,
+    /// A handler returned an error or panicked.
+    Handler,
+    /// The dispatcher, subscription or connection was closed by this side.
+    Closed,
+    /// The broker answered with any other Kafka error; see [`Error::kafka_code`].
+    Broker,
+}
+
+struct Inner {
+    kind: ErrorKind,
+    code: Option<ErrorCode>,
+    retriable: bool,
+    message: Cow<'static, str>,
+    source: Option<Source>,
+}
+
+/// Any failure of this library.
+///
+/// `Display` says what happened and what to do; [`kind`](Error::kind) is for matching; `source()` is the cause.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+/// Shorthand for results of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// `message` reads "what happened: what to do", without a final stop.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        let retriable = matches!(kind, ErrorKind::Connection | ErrorKind::Timeout);
+        Self(Arc::new(Inner { kind, code: None, retriable, message: message.into(), source: None }))
+    }
+
+    /// An error the broker answered with. `context` names the call and its subject, such as `Produce to orders-3`.
+    pub(crate) fn from_code(code: ErrorCode, context: impl fmt::Display) -> Self {
+        let message = format!("{context}: the broker answered {} ({})", code.name(), code.0);
+        Self(Arc::new(Inner {
+            kind: code.kind(),
+            code: Some(code),
+            retriable: code.is_retriable(),
+            message: message.into(),
+            source: None,
+        }))
+    }
+
+    /// The same error with another kind and a message in front; the first one becomes the source.
+    pub(crate) fn wrap(self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        let (code, retriable) = (self.0.code, self.0.retriable);
+        Self(Arc::new(Inner { kind, code, retriable, message: message.into(), source: Some(Arc::new(self)) }))
+    }
+
+    /// Attaches a cause.
+    pub(crate) fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let Inner { kind, code, retriable, ref message, .. } = *self.0;
+        Self(Arc::new(Inner { kind, code, retriable, message: message.clone(), source: Some(Arc::new(source)) }))
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Kafka's numeric error code, if a broker sent one.
+    pub fn kafka_code(&self) -> Option<i16> {
+        self.0.code.map(|c| c.0)
+    }
+
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        self.0.code
+    }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retriable(&self) -> bool {
+        self.0.retriable
+    }
+
+    /// Whether the object that returned it is of no further use (fenced, closed, refused).
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Closed | ErrorKind::Auth | ErrorKind::Group | ErrorKind::InvalidConfig)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|s| s as _)
+    }
+}

@@ -1,0 +1,6 @@
+//! Kafka's protocol as data: bytes in, values out. No I/O, no clock, no tokio.
+//! Uses no other room but `error`.
+
+mod error_code;
+
+pub use error_code::ErrorCode;
