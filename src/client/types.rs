@@ -3,36 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::wire::Uuid as TopicId;
+
 /// A topic's name; cloned by reference count.
 pub(crate) type TopicName = Arc<str>;
-
-/// A topic's id (KIP-516); all zero means unknown or unsupported by the cluster.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct TopicId(pub [u8; 16]);
-
-impl TopicId {
-    /// No id known.
-    pub const ZERO: TopicId = TopicId([0; 16]);
-
-    /// Whether there is no id.
-    pub fn is_zero(self) -> bool {
-        self == Self::ZERO
-    }
-}
-
-/// Kafka's own form: URL-safe base64 without padding.
-impl fmt::Display for TopicId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use base64::engine::{Engine, general_purpose::URL_SAFE_NO_PAD};
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
-
-impl fmt::Debug for TopicId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// One partition of one topic.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,5 +2,7 @@
 //! Uses no other room but `error`.
 
 mod error_code;
+mod uuid;
 
 pub use error_code::ErrorCode;
+pub use uuid::Uuid;
