@@ -2,6 +2,7 @@
 //! Uses no other room but `error`.
 
 mod error_code;
+pub(crate) mod records;
 mod uuid;
 
 pub use error_code::ErrorCode;
