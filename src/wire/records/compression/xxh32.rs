@@ -18,10 +18,7 @@ pub(super) fn hash(data: &[u8]) -> u32 {
             }
         }
         let [a, b, c, d] = lanes;
-        a.rotate_left(1)
-            .wrapping_add(b.rotate_left(7))
-            .wrapping_add(c.rotate_left(12))
-            .wrapping_add(d.rotate_left(18))
+        a.rotate_left(1).wrapping_add(b.rotate_left(7)).wrapping_add(c.rotate_left(12)).wrapping_add(d.rotate_left(18))
     };
     h = h.wrapping_add(data.len() as u32);
     while let Some((word, rest)) = tail.split_first_chunk::<4>() {
