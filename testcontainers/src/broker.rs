@@ -157,8 +157,9 @@ impl Broker {
     pub(crate) fn exited(&self) -> bool {
         match &self.runtime {
             Runtime::Java { child, .. } => lock(child).as_mut().is_none_or(|c| !matches!(c.try_wait(), Ok(None))),
-            Runtime::Docker { container } => docker(&["inspect", "-f", "{{.State.Running}}", container])
-                .map_or(true, |text| text.trim() != "true"),
+            Runtime::Docker { container } => {
+                docker(&["inspect", "-f", "{{.State.Running}}", container]).map_or(true, |text| text.trim() != "true")
+            }
         }
     }
 

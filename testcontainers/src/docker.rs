@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn brokers_reach_each_other_inside_and_clients_outside() {
         let builder = Kafka::builder().brokers(2).listener("TLS", "SSL");
-        let all: std::collections::BTreeMap<_, _> = environment(&builder, "c", 2, &[13000, 13001]).into_iter().collect();
+        let all: std::collections::BTreeMap<_, _> =
+            environment(&builder, "c", 2, &[13000, 13001]).into_iter().collect();
         assert_eq!(all["KAFKA_CONTROLLER_QUORUM_VOTERS"], "1@c-1:9093,2@c-2:9093");
         assert_eq!(
             all["KAFKA_ADVERTISED_LISTENERS"],

@@ -43,7 +43,8 @@ impl Jars {
     pub(crate) fn obtain(version: &str) -> Result<Self, Unavailable> {
         if !runs("java", "-version") {
             return Err(Unavailable::Missing(
-                "start a Docker daemon, or install Java 17 or newer and Maven, or name a cluster in KAFKA_BROKERS".into(),
+                "start a Docker daemon, or install Java 17 or newer and Maven, or name a cluster in KAFKA_BROKERS"
+                    .into(),
             ));
         }
         let cache = cache_dir();
@@ -96,7 +97,8 @@ fn cache_dir() -> PathBuf {
 fn fetch(version: &str, staging: &Path) -> Result<(), Unavailable> {
     if !runs("mvn", "-v") {
         return Err(Unavailable::Missing(
-            "start a Docker daemon, or install Maven, which brings Kafka's jars, or name a cluster in KAFKA_BROKERS".into(),
+            "start a Docker daemon, or install Maven, which brings Kafka's jars, or name a cluster in KAFKA_BROKERS"
+                .into(),
         ));
     }
     let io = |e: io::Error| Unavailable::Missing(format!("cannot write {}: {e}", staging.display()));
