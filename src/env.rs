@@ -12,15 +12,26 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
-/// A byte stream to a broker.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {}
+/// A byte stream to a broker, in two halves so that a caller can write while the connection's driver reads.
+pub(crate) struct Transport {
+    pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl Transport {
+    /// Of any stream: in-memory pipes, and whatever cannot be split without a lock.
+    #[cfg_attr(not(test), allow(dead_code, reason = "simulation only, until streams are wrapped for TLS"))]
+    pub(crate) fn new(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self { reader: Box::new(reader), writer: Box::new(writer) }
+    }
+}
 
 /// Opens byte streams: TCP in production, in-memory pipes in simulation.
 #[async_trait]
 pub(crate) trait Dial: Send + Sync + 'static {
     /// Connects to `host:port`, trying every address the name resolves to. The caller limits the time.
-    async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Transport>>;
+    async fn dial(&self, host: &str, port: u16) -> io::Result<Transport>;
 }
 
 /// Clock, randomness, task spawning and dialling, in one cheap handle.
@@ -106,7 +117,7 @@ impl Env {
     }
 
     /// Opens a stream to `host:port`.
-    pub(crate) async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Transport>> {
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> io::Result<Transport> {
         self.0.dial.dial(host, port).await
     }
 }
@@ -127,11 +138,12 @@ struct TcpDial;
 
 #[async_trait]
 impl Dial for TcpDial {
-    async fn dial(&self, host: &str, port: u16) -> io::Result<Box<dyn Transport>> {
+    async fn dial(&self, host: &str, port: u16) -> io::Result<Transport> {
         let stream = tokio::net::TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
         socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        Ok(Box::new(stream))
+        let (reader, writer) = stream.into_split();
+        Ok(Transport { reader: Box::new(reader), writer: Box::new(writer) })
     }
 }

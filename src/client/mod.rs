@@ -1,6 +1,10 @@
 //! A cluster: metadata, connections per broker, producer, fetcher, offsets, admin.
 //! The rooms above reach partitions through the seam in `backend`; none of them knows a request version.
+#![allow(dead_code)]
 
-mod types;
+pub(crate) mod config;
+pub(crate) mod retry;
+pub(crate) mod topology;
+pub(crate) mod types;
 
 pub use types::{Isolation, TopicId};
