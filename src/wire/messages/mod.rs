@@ -1,0 +1,47 @@
+//! Every message, one file per API with request and response side by side. Field names are Kafka's in snake_case;
+//! versions run from the oldest 4.2 still knows to the newest stable one of 4.2.
+
+pub(crate) mod api_versions;
+pub(crate) mod consumer_protocol;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_groups;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_configs;
+pub(crate) mod describe_groups;
+pub(crate) mod fetch;
+pub(crate) mod find_coordinator;
+pub(crate) mod heartbeat;
+pub(crate) mod init_producer_id;
+pub(crate) mod join_group;
+pub(crate) mod leave_group;
+pub(crate) mod list_groups;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offset_commit;
+pub(crate) mod offset_fetch;
+pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod produce;
+pub(crate) mod sync_group;
+
+pub(crate) use api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+pub(crate) use create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
+pub(crate) use create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+pub(crate) use delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+pub(crate) use delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+pub(crate) use describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
+pub(crate) use describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
+pub(crate) use fetch::{FetchRequest, FetchResponse};
+pub(crate) use find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+pub(crate) use heartbeat::{HeartbeatRequest, HeartbeatResponse};
+pub(crate) use init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+pub(crate) use join_group::{JoinGroupRequest, JoinGroupResponse};
+pub(crate) use leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+pub(crate) use list_groups::{ListGroupsRequest, ListGroupsResponse};
+pub(crate) use list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+pub(crate) use metadata::{MetadataRequest, MetadataResponse};
+pub(crate) use offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
+pub(crate) use offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
+pub(crate) use offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
+pub(crate) use produce::{ProduceRequest, ProduceResponse};
+pub(crate) use sync_group::{SyncGroupRequest, SyncGroupResponse};
