@@ -4,6 +4,7 @@
 
 mod client;
 mod env;
+mod envelope;
 mod error;
 mod wire;
 

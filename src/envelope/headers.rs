@@ -1,0 +1,104 @@
+//! The headers form: two short Kafka headers beside an untouched payload. Written once per message on the send path,
+//! so both values live on the stack.
+
+/// Names the message: a random uuid v4 in its 36-character form.
+pub(crate) const ID_HEADER: &str = "dispatcher-id";
+/// When `send` was called: ms since 1970, decimal. The record's own timestamp may be the caller's or the broker's.
+pub(crate) const SENT_HEADER: &str = "dispatcher-sent-ms";
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Whether a header belongs to this library rather than to its user.
+pub(crate) fn is_ours(name: &[u8]) -> bool {
+    name == ID_HEADER.as_bytes() || name == SENT_HEADER.as_bytes()
+}
+
+/// A message id as text, without an allocation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct MessageId([u8; 36]);
+
+impl MessageId {
+    /// A uuid v4 of 128 random bits.
+    pub(crate) fn from_random(bits: u128) -> Self {
+        let mut bytes = bits.to_be_bytes();
+        bytes[6] = (bytes[6] & 0x0f) | 0x40;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        let mut text = [b'-'; 36];
+        let mut at = 0;
+        for (i, byte) in bytes.into_iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                at += 1;
+            }
+            text[at] = HEX[usize::from(byte >> 4)];
+            text[at + 1] = HEX[usize::from(byte & 15)];
+            at += 2;
+        }
+        Self(text)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        // All of it is ASCII written above; an empty text can never be seen.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// A sent time as decimal text, without an allocation.
+pub(crate) struct SentMs {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl SentMs {
+    pub(crate) fn new(ms: i64) -> Self {
+        let mut digits = [b'0'; 20];
+        let mut rest = ms.max(0);
+        let mut start = digits.len();
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                return Self { digits, start };
+            }
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.digits[self.start..]
+    }
+}
+
+/// Reads a sent time; anything but a plain decimal number is none.
+pub(crate) fn parse_sent_ms(value: &[u8]) -> Option<i64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_uuid_v4_in_its_usual_spelling() {
+        assert_eq!(MessageId::from_random(0).as_str(), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(MessageId::from_random(u128::MAX).as_str(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        let id = MessageId::from_random(0x1f0d4eb2_af60_0a33_0dd2_4442ff45f65c);
+        assert_eq!(id.as_str(), "1f0d4eb2-af60-4a33-8dd2-4442ff45f65c");
+    }
+
+    #[test]
+    fn a_sent_time_reads_back() {
+        for ms in [0, 7, 10, 1_795_363_487_302, i64::MAX] {
+            assert_eq!(parse_sent_ms(SentMs::new(ms).as_bytes()), Some(ms));
+        }
+        for bad in ["", "-1", "+1", "1.5", "x", "99999999999999999999"] {
+            assert_eq!(parse_sent_ms(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What surrounds a payload on the wire: Kafka headers (the default), the Go dispatcher's JSON object, or nothing.
+//! The send path encodes with it, messages recognise all three by themselves. Nothing is ever dropped: a value that
+//! is no envelope is a raw payload. No I/O, no clock.
+
+#![allow(dead_code)]
+
+mod base64;
+mod go;
+mod headers;
+mod json;
+mod time;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use go::{GoMessage, encode as encode_go, recognise as recognise_go};
+pub(crate) use headers::{ID_HEADER, MessageId, SENT_HEADER, SentMs, is_ours, parse_sent_ms};
+pub(crate) use time::GoTime;
+
+/// How a message's id and sent time travel beside its payload. Consumers recognise every form by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Envelope {
+    /// The payload as it is, with the id and the sent time in two Kafka headers. The default.
+    #[default]
+    Headers,
+    /// The JSON object of the Go dispatcher, for topics that its consumers read too. Carries no Kafka headers and
+    /// grows the payload by a third (base64).
+    GoJson,
+    /// The payload as it is and nothing else: no id, no sent time.
+    Raw,
+}
