@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod config;
+pub(crate) mod fetch;
 pub(crate) mod retry;
 pub(crate) mod topology;
 pub(crate) mod types;
