@@ -2,4 +2,11 @@
 #![allow(dead_code)]
 
 mod budget;
+mod delivery;
+mod fetcher;
 mod session;
+
+pub(crate) use delivery::{
+    Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, Fetched, FetchedBatch, Lease, OnBadBatch,
+    ReadOptions, channel,
+};

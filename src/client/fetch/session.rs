@@ -190,13 +190,8 @@ impl Session {
             self.epoch = 0;
         }
         self.by_id = by_id;
-        let mut plan = Plan {
-            session_id: self.id,
-            session_epoch: self.epoch,
-            by_id,
-            topics: Vec::new(),
-            forgotten: Vec::new(),
-        };
+        let mut plan =
+            Plan { session_id: self.id, session_epoch: self.epoch, by_id, topics: Vec::new(), forgotten: Vec::new() };
         if self.epoch == 0 {
             self.changed.clear();
             for slot in 0..self.entries.len() {

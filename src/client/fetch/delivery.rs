@@ -1,0 +1,372 @@
+//! What the fetcher hands over, and the one-way street it goes through: per attached partition a queue ([`Link`]), per
+//! subscription a list of the links that have something ([`FetchOut`] to [`FetchIn`]). Bytes are bounded by the fetch
+//! budget, entries by the number of partitions. Nothing of a dropped or paused attachment comes out any more.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+
+use super::budget::Charge;
+use super::fetcher::Command;
+use crate::client::types::{AssignmentEpoch, Isolation, TopicPartition};
+use crate::env::lock;
+use crate::error::Error;
+use crate::wire::records::{Batch, Cursor};
+
+/// What to do with a record batch that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum OnBadBatch {
+    /// The partition stops with an error that names topic, partition and offset.
+    #[default]
+    Stop,
+    /// The batch is passed over, with a warning, and its records are lost to this reader.
+    Skip,
+}
+
+/// How one subscription reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct ReadOptions {
+    pub(crate) isolation: Isolation,
+    pub(crate) on_bad_batch: OnBadBatch,
+}
+
+/// One record batch in memory. Its bytes count against the budget until it drops.
+pub(crate) struct FetchedBatch {
+    pub(crate) tp: Arc<TopicPartition>,
+    pub(crate) epoch: AssignmentEpoch,
+    pub(crate) batch: Batch,
+    /// Before the first record at or behind the offset that was asked for.
+    pub(crate) start: Cursor,
+    /// Records from `start` on; never 0.
+    pub(crate) count: u32,
+    pub(crate) lease: Lease,
+}
+
+impl FetchedBatch {
+    /// A whole batch that no budget pays for.
+    #[cfg(test)]
+    pub(crate) fn unleased(tp: Arc<TopicPartition>, epoch: AssignmentEpoch, batch: Batch) -> Arc<Self> {
+        let count = batch.records_count();
+        Arc::new(Self { tp, epoch, batch, start: Cursor::default(), count, lease: Lease::default() })
+    }
+}
+
+impl fmt::Debug for FetchedBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FetchedBatch({} at {}, {} records)", self.tp, self.batch.header().base_offset, self.count)
+    }
+}
+
+/// Progress of one partition: data, or only offsets that moved over what is not data.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetched {
+    pub(crate) tp: Arc<TopicPartition>,
+    pub(crate) epoch: AssignmentEpoch,
+    /// Only data; control batches, aborted transactions and empty batches are gone. May be empty.
+    pub(crate) batches: Vec<Arc<FetchedBatch>>,
+    /// Where the reader stands behind this block: everything below is in it, or was never data.
+    pub(crate) next_offset: i64,
+    /// Leader epoch of the last batch read; −1 unknown.
+    pub(crate) leader_epoch: i32,
+    pub(crate) high_watermark: i64,
+    pub(crate) last_stable: i64,
+    /// −1 unknown.
+    pub(crate) log_start: i64,
+}
+
+/// What went wrong with a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FetchFault {
+    /// A batch cannot be read. The partition has stopped before this offset.
+    BadBatch { offset: i64 },
+    /// The topic was deleted and created again: the positions of this assignment mean nothing. The partition has stopped.
+    Recreated,
+    /// Worth telling the user, such as an offset that was out of range, or a refusal. The partition goes on by itself.
+    Notice,
+}
+
+/// An event of a partition that is not data.
+#[derive(Clone, Debug)]
+pub(crate) struct FetchError {
+    pub(crate) tp: Arc<TopicPartition>,
+    pub(crate) epoch: AssignmentEpoch,
+    pub(crate) fault: FetchFault,
+    pub(crate) error: Error,
+}
+
+/// What [`FetchIn::recv`] returns.
+#[derive(Clone, Debug)]
+pub(crate) enum FetchEvent {
+    Fetched(Fetched),
+    Error(FetchError),
+}
+
+/// Opens the way from the fetcher to one subscription.
+pub(crate) fn channel(options: ReadOptions) -> (FetchOut, FetchIn) {
+    let (ready, links) = mpsc::unbounded_channel();
+    (FetchOut { ready, options }, FetchIn { links })
+}
+
+/// The fetcher's end. Clone it for every partition attached.
+#[derive(Clone, Debug)]
+pub(crate) struct FetchOut {
+    ready: mpsc::UnboundedSender<Arc<Link>>,
+    options: ReadOptions,
+}
+
+impl FetchOut {
+    pub(crate) fn options(&self) -> ReadOptions {
+        self.options
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ready.is_closed()
+    }
+}
+
+/// The subscription's end. Dropping it detaches every partition.
+#[derive(Debug)]
+pub(crate) struct FetchIn {
+    links: mpsc::UnboundedReceiver<Arc<Link>>,
+}
+
+impl FetchIn {
+    /// The next event, partitions taking turns; `None` when no partition is attached and no [`FetchOut`] is left.
+    /// Cancel-safe.
+    pub(crate) async fn recv(&mut self) -> Option<FetchEvent> {
+        loop {
+            if let Some(event) = self.links.recv().await?.take() {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next event if there is one.
+    pub(crate) fn try_recv(&mut self) -> Option<FetchEvent> {
+        loop {
+            if let Some(event) = self.links.try_recv().ok()?.take() {
+                return Some(event);
+            }
+        }
+    }
+}
+
+/// Most notices one partition keeps for a reader that does not read.
+const MAX_NOTICES: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    Running,
+    Paused,
+    Detached,
+}
+
+/// One attachment of a partition: what its reader, its guard and the source that fetches it share.
+pub(crate) struct Link {
+    tp: Arc<TopicPartition>,
+    epoch: AssignmentEpoch,
+    out: FetchOut,
+    owner: mpsc::WeakUnboundedSender<Command>,
+    queue: Mutex<Queue>,
+    /// Bytes of this partition in memory, delivered or not.
+    held: AtomicI64,
+    /// The source waits for `held` to fall to this; −1: it does not wait.
+    resume_at: AtomicI64,
+    /// A nudge is on its way to the owner.
+    nudged: AtomicBool,
+}
+
+struct Queue {
+    state: LinkState,
+    events: VecDeque<FetchEvent>,
+    /// The link stands in the list of ready links.
+    listed: bool,
+}
+
+impl Link {
+    pub(super) fn new(
+        tp: Arc<TopicPartition>,
+        epoch: AssignmentEpoch,
+        out: FetchOut,
+        owner: mpsc::WeakUnboundedSender<Command>,
+    ) -> Arc<Self> {
+        let queue = Mutex::new(Queue { state: LinkState::Running, events: VecDeque::new(), listed: false });
+        let (held, resume_at, nudged) = (AtomicI64::new(0), AtomicI64::new(-1), AtomicBool::new(false));
+        Arc::new(Self { tp, epoch, out, owner, queue, held, resume_at, nudged })
+    }
+
+    pub(super) fn tp(&self) -> &Arc<TopicPartition> {
+        &self.tp
+    }
+
+    pub(super) fn epoch(&self) -> AssignmentEpoch {
+        self.epoch
+    }
+
+    pub(super) fn options(&self) -> ReadOptions {
+        self.out.options
+    }
+
+    /// How the guard left it; a subscription that is gone detaches it too.
+    pub(super) fn state(&self) -> LinkState {
+        if self.out.is_closed() { LinkState::Detached } else { lock(&self.queue).state }
+    }
+
+    pub(super) fn held(&self) -> i64 {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Nudges the owner when no more than `bytes` are held; at once if that is so already.
+    pub(super) fn nudge_at(self: &Arc<Self>, bytes: i64) {
+        self.resume_at.store(bytes, Ordering::SeqCst);
+        self.nudge_if_low(self.held.load(Ordering::SeqCst));
+    }
+
+    fn nudge_if_low(self: &Arc<Self>, held: i64) {
+        if held <= self.resume_at.load(Ordering::SeqCst) && self.resume_at.swap(-1, Ordering::SeqCst) >= 0 {
+            self.nudge();
+        }
+    }
+
+    /// Tells the owner to look at this link again.
+    fn nudge(self: &Arc<Self>) {
+        if !self.nudged.swap(true, Ordering::AcqRel)
+            && let Some(owner) = self.owner.upgrade()
+        {
+            // A closed channel means the fetcher is gone, and with it everything there was to tell.
+            let _ = owner.send(Command::Nudge(self.clone()));
+        }
+    }
+
+    /// The owner has the nudge and reads the state now; a later change nudges anew.
+    pub(super) fn take_nudge(&self) {
+        self.nudged.store(false, Ordering::Release);
+    }
+
+    /// Charges a batch to this link until the lease drops.
+    pub(super) fn lease(self: &Arc<Self>, bytes: usize, charge: Arc<Charge>) -> Lease {
+        let bytes = bytes as i64;
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+        Lease(Some(Leased { link: self.clone(), bytes, _charge: charge }))
+    }
+
+    /// Queues progress. Dropped silently when detached.
+    pub(super) fn deliver(self: &Arc<Self>, new: Fetched) {
+        let mut queue = lock(&self.queue);
+        match queue.events.back_mut() {
+            // Blocks without data would pile up before a reader that does not read.
+            Some(FetchEvent::Fetched(last)) if last.batches.is_empty() || new.batches.is_empty() => {
+                let mut batches = std::mem::take(&mut last.batches);
+                batches.extend(new.batches);
+                *last = Fetched { batches, ..new };
+            }
+            _ => self.push(&mut queue, FetchEvent::Fetched(new)),
+        }
+    }
+
+    /// Queues an event that is not data, behind the data that came before it.
+    pub(super) fn report(self: &Arc<Self>, fault: FetchFault, error: Error) {
+        let mut queue = lock(&self.queue);
+        let notices = queue.events.iter().filter(|e| matches!(e, FetchEvent::Error(_))).count();
+        if fault != FetchFault::Notice || notices < MAX_NOTICES {
+            let error = FetchError { tp: self.tp.clone(), epoch: self.epoch, fault, error };
+            self.push(&mut queue, FetchEvent::Error(error));
+        }
+    }
+
+    fn push(self: &Arc<Self>, queue: &mut Queue, event: FetchEvent) {
+        if queue.state != LinkState::Detached {
+            queue.events.push_back(event);
+            self.list(queue);
+        }
+    }
+
+    fn list(self: &Arc<Self>, queue: &mut Queue) {
+        if queue.state == LinkState::Running && !queue.listed && !queue.events.is_empty() {
+            // Without a receiver the link counts as detached; see `state`.
+            queue.listed = self.out.ready.send(self.clone()).is_ok();
+        }
+    }
+
+    fn take(self: &Arc<Self>) -> Option<FetchEvent> {
+        let mut queue = lock(&self.queue);
+        queue.listed = false;
+        let event = if queue.state == LinkState::Running { queue.events.pop_front() } else { None };
+        self.list(&mut queue);
+        event
+    }
+
+    fn set(self: &Arc<Self>, state: LinkState) {
+        let dropped = {
+            let mut queue = lock(&self.queue);
+            if queue.state == state {
+                return;
+            }
+            queue.state = state;
+            self.list(&mut queue);
+            if state == LinkState::Detached { std::mem::take(&mut queue.events) } else { VecDeque::new() }
+        };
+        drop(dropped);
+        self.nudge();
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({}, {:?})", self.tp, self.epoch)
+    }
+}
+
+/// Bytes of one batch, charged to the budget and to its partition; dropped, they are free again.
+#[derive(Default)]
+pub(crate) struct Lease(Option<Leased>);
+
+struct Leased {
+    link: Arc<Link>,
+    bytes: i64,
+    _charge: Arc<Charge>,
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        let held = self.link.held.fetch_sub(self.bytes, Ordering::SeqCst) - self.bytes;
+        self.link.nudge_if_low(held);
+    }
+}
+
+/// Keeps a partition attached. Dropping it detaches: from then on nothing of its epoch is delivered.
+#[must_use = "dropping it detaches the partition"]
+#[derive(Debug)]
+pub(crate) struct Attached {
+    link: Arc<Link>,
+    /// Keeps the fetcher's task alive as long as somebody reads.
+    _owner: mpsc::UnboundedSender<Command>,
+}
+
+impl Attached {
+    pub(super) fn new(link: Arc<Link>, owner: mpsc::UnboundedSender<Command>) -> Self {
+        Self { link, _owner: owner }
+    }
+
+    /// Stops delivery and fetching; what has arrived waits for [`resume`](Self::resume).
+    pub(crate) fn pause(&self) {
+        self.link.set(LinkState::Paused);
+    }
+
+    /// Goes on where [`pause`](Self::pause) stopped.
+    pub(crate) fn resume(&self) {
+        self.link.set(LinkState::Running);
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.link.set(LinkState::Detached);
+    }
+}
+
+#[cfg(test)]
+mod tests;
