@@ -1,0 +1,101 @@
+//! How a group's leader deals partitions out: pure functions, bit for bit what Kafka's Java assignors compute, so
+//! that any member of a mixed group may lead. The machine calls [`Assignor::assign`] once per rebalance it leads.
+
+mod range;
+mod round_robin;
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::client::{TopicName, TopicPartition};
+
+/// A strategy that deals the partitions of a group's topics out to its members.
+///
+/// Members of one group must share at least one strategy; the group uses the one that most of them prefer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Assignor {
+    /// Each topic by itself: consecutive partitions to each member, the first members get one more. Kafka's `range`.
+    Range,
+    /// All partitions of all topics in turn. Kafka's `roundrobin`.
+    RoundRobin,
+}
+
+impl Assignor {
+    /// The name in JoinGroup's protocol list.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::RoundRobin => "roundrobin",
+        }
+    }
+
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        [Self::Range, Self::RoundRobin].into_iter().find(|a| a.name() == name)
+    }
+
+    /// The version of the subscription sent under this assignor's name. Version 0 has no field after `user_data`:
+    /// the Go dispatcher's sarama, as leader, refuses any byte behind it.
+    pub(crate) fn subscription_version(self) -> i16 {
+        match self {
+            Self::Range | Self::RoundRobin => 0,
+        }
+    }
+
+    /// Deals out all partitions. `counts` gives the partitions of each existing topic; topics it lacks are left out.
+    /// Every member has an entry in the answer, if only an empty one.
+    pub(crate) fn assign(self, members: &[Subscription], counts: &BTreeMap<TopicName, i32>) -> Assignments {
+        match self {
+            Self::Range => range::assign(members, counts),
+            Self::RoundRobin => round_robin::assign(members, counts),
+        }
+    }
+}
+
+impl fmt::Display for Assignor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What each member gets, by member id.
+pub(crate) type Assignments = BTreeMap<Arc<str>, Vec<TopicPartition>>;
+
+/// One member as the leader sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Subscription {
+    pub(crate) member_id: Arc<str>,
+    /// Set for static members (KIP-345).
+    pub(crate) instance_id: Option<Arc<str>>,
+    pub(crate) topics: Vec<TopicName>,
+}
+
+/// Java's `MemberInfo` order: static members first, by instance id; then the others by member id.
+fn by_member_info(a: &Subscription, b: &Subscription) -> Ordering {
+    match (&a.instance_id, &b.instance_id) {
+        (Some(a), Some(b)) => java_order(a, b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => java_order(&a.member_id, &b.member_id),
+    }
+}
+
+/// `String.compareTo`: by UTF-16 code units, which differs from Rust's order above U+FFFF.
+fn java_order(a: &str, b: &str) -> Ordering {
+    a.encode_utf16().cmp(b.encode_utf16())
+}
+
+fn empty_assignments(members: &[Subscription]) -> Assignments {
+    members.iter().map(|m| (m.member_id.clone(), Vec::new())).collect()
+}
+
+fn sorted_members(members: &[Subscription]) -> Vec<&Subscription> {
+    let mut sorted: Vec<_> = members.iter().collect();
+    sorted.sort_by(|a, b| by_member_info(a, b));
+    sorted
+}
+
+#[cfg(test)]
+mod tests;

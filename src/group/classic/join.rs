@@ -1,0 +1,187 @@
+//! The way into a generation: JoinGroup, the leader's plan, SyncGroup.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::judge::{Verdict, judge};
+use super::machine::{Heartbeat, Lead, LeaveWait, Machine, PLAN_LIMIT, State, Sync};
+use super::{Action, Failure, Joined, Token};
+use crate::client::{TopicName, TopicPartition};
+use crate::error::{Error, ErrorKind};
+use crate::group::assignor::{Assignments, Assignor};
+use crate::wire::ErrorCode;
+
+impl Machine {
+    pub(super) fn send_join(&mut self) {
+        let token = self.token();
+        self.state = State::Joining { token };
+        self.act(Action::Join { token, member_id: self.member_id.clone(), reason: self.reason });
+    }
+
+    /// `result`'s member id is the one that comes with MEMBER_ID_REQUIRED.
+    pub(super) fn on_joined(
+        &mut self,
+        token: Token,
+        result: Result<Joined, (Failure, Option<Arc<str>>)>,
+        now: Instant,
+    ) {
+        match &mut self.state {
+            State::Joining { token: asked } if *asked == token => {}
+            State::Leaving { wait: wait @ LeaveWait::MemberId(_), .. } if *wait == LeaveWait::MemberId(token) => {
+                *wait = LeaveWait::Turn(now);
+                self.member_id = match result {
+                    Ok(joined) => joined.member_id,
+                    Err((_, given)) => given.unwrap_or_default(),
+                };
+                return;
+            }
+            _ => return,
+        }
+        match result {
+            Ok(joined) => self.enter_generation(joined, now),
+            Err((Failure::Code(ErrorCode::MEMBER_ID_REQUIRED), Some(given))) if self.member_id.is_empty() => {
+                self.member_id = given;
+                self.send_join();
+            }
+            Err((failure, _)) => self.on_join_failure("JoinGroup", &failure, now),
+        }
+    }
+
+    /// JoinGroup or SyncGroup failed: nothing is owned, so the way is always to join anew.
+    fn on_join_failure(&mut self, api: &str, failure: &Failure, now: Instant) {
+        match judge(api, failure, &self.config) {
+            Verdict::Fatal(error) => return self.fail(error),
+            Verdict::FindCoordinator => self.lose_coordinator(now),
+            Verdict::NewMember => self.member_id = "".into(),
+            Verdict::Again | Verdict::Rebalance | Verdict::NewGeneration => {}
+        }
+        self.reason = "the last attempt to join failed";
+        self.lose_membership(now, true);
+    }
+
+    fn enter_generation(&mut self, joined: Joined, now: Instant) {
+        let Some(assignor) = self.config.assignors.iter().copied().find(|a| a.name() == joined.protocol) else {
+            let code = Failure::Code(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+            return self.on_join_failure("JoinGroup", &code, now);
+        };
+        self.member_id = joined.member_id;
+        self.generation = Some(joined.generation);
+        self.assignor = Some(assignor);
+        self.heartbeat = Heartbeat { in_flight: None, next: Some(now + self.config.heartbeat_interval) };
+        self.session_from = Some(now);
+        let Some(members) = joined.members else {
+            self.follow();
+            self.state = State::Syncing(Sync::Due { not_before: now, plan: Assignments::new() });
+            return;
+        };
+        let topics: BTreeSet<TopicName> = members.iter().flat_map(|m| m.topics.iter().cloned()).collect();
+        let lead = self.lead.get_or_insert_default();
+        lead.counts.retain(|topic, _| topics.contains(topic));
+        lead.planned = None;
+        if lead.topics != topics {
+            lead.topics.clone_from(&topics);
+            self.act(Action::Watch { topics });
+        }
+        self.state = State::Syncing(Sync::Planning { members, until: now + PLAN_LIMIT });
+        if joined.skip_assignment {
+            // The plan in force is another life's: what it was made from is taken to be what is seen first.
+            self.state = State::Syncing(Sync::Due { not_before: now, plan: Assignments::new() });
+        } else {
+            self.plan_if_ready(now);
+        }
+    }
+
+    /// Ends the duties of a leader.
+    pub(super) fn follow(&mut self) {
+        if self.lead.take().is_some() {
+            self.act(Action::Watch { topics: BTreeSet::new() });
+        }
+    }
+
+    pub(super) fn on_topics(&mut self, counts: BTreeMap<TopicName, Option<i32>>, now: Instant) {
+        let Some(lead) = &mut self.lead else { return };
+        lead.counts.extend(counts.into_iter().filter(|(topic, _)| lead.topics.contains(topic)));
+        match self.state {
+            State::Syncing(Sync::Planning { .. }) => self.plan_if_ready(now),
+            State::Stable => self.rejoin_if_topics_changed(now),
+            _ => {}
+        }
+    }
+
+    fn plan_if_ready(&mut self, now: Instant) {
+        if self.lead.as_ref().is_some_and(|lead| lead.topics.iter().all(|t| lead.counts.contains_key(t))) {
+            self.plan(now);
+        }
+    }
+
+    /// Computes everybody's partitions from what is known.
+    pub(super) fn plan(&mut self, now: Instant) {
+        let State::Syncing(Sync::Planning { members, .. }) = &self.state else { return };
+        let counts = self.lead.as_ref().map(Lead::existing).unwrap_or_default();
+        let plan = self.assignor.unwrap_or(Assignor::Range).assign(members, &counts);
+        if let Some(lead) = &mut self.lead {
+            lead.planned = Some(counts);
+        }
+        self.state = State::Syncing(Sync::Due { not_before: now, plan });
+    }
+
+    pub(super) fn send_sync(&mut self, now: Instant) {
+        let (Some(generation), Some(assignor)) = (self.generation(), self.assignor) else { return };
+        let token = self.token();
+        let sent = State::Syncing(Sync::Sent { token, at: now });
+        if let State::Syncing(Sync::Due { plan: assignments, .. }) = std::mem::replace(&mut self.state, sent) {
+            self.act(Action::Sync { token, generation, protocol: assignor.name(), assignments });
+        }
+    }
+
+    pub(super) fn on_synced(&mut self, token: Token, result: Result<Vec<TopicPartition>, Failure>, now: Instant) {
+        let at = match self.state {
+            State::Syncing(Sync::Sent { token: asked, at }) if asked == token => at,
+            _ => return,
+        };
+        let assigned = match result {
+            Ok(assigned) => assigned,
+            Err(failure) => return self.on_join_failure("SyncGroup", &failure, now),
+        };
+        self.session_lives(at);
+        self.backoff.reset();
+        self.state = State::Stable;
+        let (ours, foreign): (BTreeSet<_>, BTreeSet<_>) =
+            assigned.into_iter().partition(|tp| self.config.topics.contains(&tp.topic));
+        if let Some(first) = foreign.first() {
+            let text = format!(
+                "the leader of group {} assigned {first}, to which this member is not subscribed: it is left alone; \
+                 check that all members subscribe to the same topics",
+                self.config.group_id
+            );
+            self.act(Action::Warning(Error::new(ErrorKind::Protocol, text)));
+        }
+        self.owned = ours;
+        if let Some(generation) = self.generation() {
+            self.act(Action::Assigned { partitions: self.owned.iter().cloned().collect(), generation });
+        }
+        self.rejoin_if_topics_changed(now);
+    }
+
+    /// A leader's assignment must cover the partitions that exist.
+    fn rejoin_if_topics_changed(&mut self, now: Instant) {
+        let Some(lead) = &mut self.lead else { return };
+        let existing = lead.existing();
+        match &lead.planned {
+            Some(planned) if *planned == existing => {}
+            Some(_) => {
+                self.reason = "partitions of the group's topics changed";
+                self.revoke(super::machine::AfterRevoke::Rejoin, now);
+            }
+            None if lead.topics.iter().all(|t| lead.counts.contains_key(t)) => lead.planned = Some(existing),
+            None => {}
+        }
+    }
+}
+
+impl Lead {
+    fn existing(&self) -> BTreeMap<TopicName, i32> {
+        self.counts.iter().filter_map(|(topic, count)| Some((topic.clone(), (*count)?))).collect()
+    }
+}

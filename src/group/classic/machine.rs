@@ -1,0 +1,405 @@
+//! The states of a membership and its clockwork: which request is due when, and what silence means.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::judge::{Verdict, judge};
+use super::{Action, Event, Failure, Token};
+use crate::client::retry::{Backoff, BackoffConfig};
+use crate::client::{TopicName, TopicPartition};
+use crate::error::{Error, ErrorKind};
+use crate::group::assignor::{Assignments, Assignor, Subscription};
+use crate::group::types::{Generation, GroupConfig};
+use crate::wire::ErrorCode;
+
+/// Time past a revocation's deadline for the worker's last commit.
+pub(super) const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// Limit of leaving, from the moment when nothing is owned any more.
+pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a leader waits for metadata before it assigns what it knows.
+pub(super) const PLAN_LIMIT: Duration = Duration::from_secs(5);
+/// Failed searches for the coordinator between two warnings.
+const WARN_EVERY: u32 = 10;
+
+const BACKOFF: BackoffConfig = BackoffConfig { first: Duration::from_millis(50), max: Duration::from_secs(2) };
+
+/// Membership in one classic group. Owns no I/O and no clock.
+pub(crate) struct Machine {
+    pub(super) config: GroupConfig,
+    pub(super) state: State,
+    pub(super) coordinator: Coordinator,
+    /// Empty until the coordinator has given one.
+    pub(super) member_id: Arc<str>,
+    /// Set from JoinGroup's answer until the generation is left.
+    pub(super) generation: Option<i32>,
+    /// The assignor that the group chose for it.
+    pub(super) assignor: Option<Assignor>,
+    pub(super) owned: BTreeSet<TopicPartition>,
+    /// Set while this member leads.
+    pub(super) lead: Option<Lead>,
+    /// Why the next JoinGroup is sent (KIP-800).
+    pub(super) reason: &'static str,
+    pub(super) heartbeat: Heartbeat,
+    /// When the last request that the coordinator answered in this generation was *sent*: its own session clock
+    /// started no earlier, so ours never outlives it.
+    pub(super) session_from: Option<Instant>,
+    /// After failures of JoinGroup, SyncGroup and LeaveGroup.
+    pub(super) backoff: Backoff,
+    coordinator_backoff: Backoff,
+    actions: VecDeque<Action>,
+    tokens: u64,
+    rng: fastrand::Rng,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nothing owned; joins when the coordinator is known. From: start, Joining, Syncing, Stable and Revoking.
+    Unjoined { not_before: Instant },
+    /// JoinGroup sent. From: Unjoined, Joining (the coordinator gave a member id).
+    Joining { token: Token },
+    /// In a generation, the assignment is not known yet. From: Joining.
+    Syncing(Sync),
+    /// Assignment in force. From: Syncing.
+    Stable,
+    /// The worker drains what must go. From: Stable.
+    Revoking { token: Token, until: Instant, then: AfterRevoke },
+    /// Nothing owned, LeaveGroup due or sent. From: any but the final ones.
+    Leaving { until: Instant, wait: LeaveWait },
+    /// Left. From: Leaving. Final.
+    Left,
+    /// A fatal error was reported. From: any but Left. Final.
+    Failed,
+}
+
+/// How far a rebalance is between JoinGroup and the assignment.
+#[derive(Debug)]
+pub(super) enum Sync {
+    /// This member leads and waits until `until` for the partition counts of the group's topics.
+    Planning { members: Vec<Subscription>, until: Instant },
+    /// SyncGroup is to be sent at or after `not_before`.
+    Due { not_before: Instant, plan: Assignments },
+    /// SyncGroup sent.
+    Sent { token: Token, at: Instant },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterRevoke {
+    Rejoin,
+    Leave,
+}
+
+/// What LeaveGroup waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeaveWait {
+    /// The first JoinGroup's answer: it names the member that is to leave.
+    MemberId(Token),
+    /// The coordinator, or its patience.
+    Turn(Instant),
+    Answer(Token),
+}
+
+#[derive(Debug)]
+pub(super) enum Coordinator {
+    Unknown {
+        retry_at: Option<Instant>,
+    },
+    Finding(Token),
+    /// Known since the answer to this token.
+    Known(Token),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Heartbeat {
+    pub(super) in_flight: Option<(Token, Instant)>,
+    pub(super) next: Option<Instant>,
+}
+
+/// What a leader has to watch over.
+#[derive(Debug, Default)]
+pub(super) struct Lead {
+    /// All topics that any member is subscribed to.
+    pub(super) topics: BTreeSet<TopicName>,
+    /// Their partition counts as far as looked up.
+    pub(super) counts: BTreeMap<TopicName, Option<i32>>,
+    /// What the present assignment was computed from.
+    pub(super) planned: Option<BTreeMap<TopicName, i32>>,
+}
+
+impl Machine {
+    /// A member that wants to join. Call [`poll_action`](Self::poll_action) at once.
+    pub(crate) fn new(config: GroupConfig, seed: u64, now: Instant) -> Self {
+        let mut machine = Self {
+            config,
+            state: State::Unjoined { not_before: now },
+            coordinator: Coordinator::Unknown { retry_at: None },
+            member_id: "".into(),
+            generation: None,
+            assignor: None,
+            owned: BTreeSet::new(),
+            lead: None,
+            reason: "joining for the first time",
+            heartbeat: Heartbeat::default(),
+            session_from: None,
+            backoff: Backoff::new(BACKOFF),
+            coordinator_backoff: Backoff::new(BACKOFF),
+            actions: VecDeque::new(),
+            tokens: 0,
+            rng: fastrand::Rng::with_seed(seed),
+        };
+        if let Err(error) = machine.config.validate() {
+            machine.fail(error);
+        }
+        machine.advance(now);
+        machine
+    }
+
+    /// Takes in one event, and the time.
+    pub(crate) fn handle(&mut self, event: Event, now: Instant) {
+        if self.is_final() {
+            return;
+        }
+        match event {
+            Event::Coordinator { token, result } => self.on_coordinator(token, result, now),
+            Event::CoordinatorLost { known } => {
+                if matches!(self.coordinator, Coordinator::Known(since) if since == known) {
+                    self.lose_coordinator(now);
+                }
+            }
+            Event::Joined { token, result } => self.on_joined(token, result, now),
+            Event::Synced { token, result } => self.on_synced(token, result, now),
+            Event::Heartbeat { token, result } => self.on_heartbeat(token, result, now),
+            Event::Left { token, result } => self.on_left(token, result, now),
+            Event::Revoked { token } => self.on_revoked(token, now),
+            Event::CommitRefused { generation, code } => {
+                if self.generation == Some(generation) {
+                    self.on_member_failure("OffsetCommit", &Failure::Code(code), now);
+                }
+            }
+            Event::Topics(counts) => self.on_topics(counts, now),
+            Event::Stop => self.stop(now),
+            Event::Abandon => self.abandon(now),
+        }
+        self.advance(now);
+    }
+
+    /// Takes in that time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    /// The next thing to do. Empty this after every call of a `handle` function.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_final() {
+            return None;
+        }
+        let coordinator = match self.coordinator {
+            Coordinator::Unknown { retry_at } => retry_at,
+            _ => None,
+        };
+        let known = matches!(self.coordinator, Coordinator::Known(_));
+        let state = match &self.state {
+            State::Unjoined { not_before } => known.then_some(*not_before),
+            State::Syncing(Sync::Planning { until, .. }) => Some(*until),
+            State::Syncing(Sync::Due { not_before, .. }) => known.then_some(*not_before),
+            State::Revoking { until, .. } => Some(*until),
+            State::Leaving { until, wait: LeaveWait::Turn(at) } if known => Some(*until.min(at)),
+            State::Leaving { until, .. } => Some(*until),
+            _ => None,
+        };
+        let heartbeat = (known && self.in_generation() && self.heartbeat.in_flight.is_none())
+            .then_some(self.heartbeat.next)
+            .flatten();
+        [coordinator, state, heartbeat, self.session_end()].into_iter().flatten().min()
+    }
+
+    /// The generation that a commit sent now belongs to; `None` while nothing may be committed.
+    pub(crate) fn commit_generation(&self) -> Option<Generation> {
+        match self.state {
+            State::Stable | State::Revoking { .. } => self.generation(),
+            _ => None,
+        }
+    }
+
+    /// The finding of the coordinator that requests now rely on.
+    pub(crate) fn coordinator_known(&self) -> Option<Token> {
+        match self.coordinator {
+            Coordinator::Known(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// Whether this member owns the partition in the present generation.
+    pub(crate) fn owns(&self, partition: &TopicPartition) -> bool {
+        self.owned.contains(partition)
+    }
+
+    /// Does all that is due at `now`.
+    fn advance(&mut self, now: Instant) {
+        self.expire(now);
+        if self.is_final() {
+            return;
+        }
+        match self.coordinator {
+            Coordinator::Unknown { retry_at } if retry_at.is_none_or(|at| now >= at) => {
+                let token = self.token();
+                self.coordinator = Coordinator::Finding(token);
+                self.act(Action::FindCoordinator { token });
+            }
+            Coordinator::Known(_) => self.send_due(now),
+            _ => {}
+        }
+    }
+
+    /// What has lasted too long.
+    fn expire(&mut self, now: Instant) {
+        if self.session_end().is_some_and(|end| now >= end) {
+            self.reason = "the session expired";
+            self.lose_membership(now, true);
+        }
+        match &self.state {
+            State::Revoking { until, then, .. } if now >= *until => {
+                let then = *then;
+                self.lose_owned();
+                self.after_revoke(then, now);
+            }
+            State::Syncing(Sync::Planning { until, .. }) if now >= *until => self.plan(now),
+            State::Leaving { until, .. } if now >= *until => self.end(),
+            _ => {}
+        }
+    }
+
+    /// Sends what is due, the coordinator being known.
+    fn send_due(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Unjoined { not_before } if now >= *not_before => self.send_join(),
+            State::Syncing(Sync::Due { not_before, .. }) if now >= *not_before => self.send_sync(now),
+            State::Leaving { wait: LeaveWait::Turn(at), .. } if now >= *at => self.send_leave(),
+            _ => {}
+        }
+        let due = self.heartbeat.next.is_some_and(|at| now >= at) && self.heartbeat.in_flight.is_none();
+        if let (true, true, Some(generation)) = (due, self.in_generation(), self.generation()) {
+            let token = self.token();
+            self.heartbeat =
+                Heartbeat { in_flight: Some((token, now)), next: Some(now + self.config.heartbeat_interval) };
+            self.act(Action::Heartbeat { token, generation });
+        }
+    }
+
+    fn on_coordinator(&mut self, token: Token, result: Result<(), Error>, now: Instant) {
+        if !matches!(self.coordinator, Coordinator::Finding(asked) if asked == token) {
+            return;
+        }
+        let Err(error) = result else {
+            self.coordinator = Coordinator::Known(token);
+            // Whatever the search took, the session needs a heartbeat at once.
+            if self.in_generation() {
+                self.heartbeat = Heartbeat { in_flight: None, next: Some(now) };
+            }
+            return;
+        };
+        if let Some(code) = error.code()
+            && let Verdict::Fatal(error) = judge("FindCoordinator", &Failure::Code(code), &self.config)
+        {
+            return self.fail(error);
+        }
+        if let Verdict::Fatal(error) = judge("FindCoordinator", &Failure::Call(error.clone()), &self.config) {
+            return self.fail(error);
+        }
+        self.lose_coordinator(now);
+        if self.coordinator_backoff.failures() % WARN_EVERY == 3 {
+            let group = &self.config.group_id;
+            let text = format!("the coordinator of group {group} cannot be reached: still trying");
+            self.act(Action::Warning(error.wrap(ErrorKind::Connection, text)));
+        }
+    }
+
+    fn on_heartbeat(&mut self, token: Token, result: Result<(), Failure>, now: Instant) {
+        let Some((_, sent)) = self.heartbeat.in_flight.take_if(|(asked, _)| *asked == token) else { return };
+        match result {
+            Ok(()) => self.session_lives(sent),
+            Err(failure) => {
+                // An announced rebalance is an answer too: it renews the session.
+                if matches!(failure, Failure::Code(ErrorCode::REBALANCE_IN_PROGRESS)) {
+                    self.session_lives(sent);
+                }
+                self.on_member_failure("Heartbeat", &failure, now);
+            }
+        }
+    }
+
+    /// A heartbeat or a commit failed.
+    pub(super) fn on_member_failure(&mut self, api: &str, failure: &Failure, now: Instant) {
+        match judge(api, failure, &self.config) {
+            Verdict::Again => self.heartbeat.next = Some(now + self.backoff.next(&mut self.rng)),
+            Verdict::FindCoordinator => self.lose_coordinator(now),
+            // While syncing, SyncGroup's own answer will say so; while revoking, that is what is being done.
+            Verdict::Rebalance => {
+                if matches!(self.state, State::Stable) {
+                    self.reason = "the group rebalances";
+                    self.revoke(AfterRevoke::Rejoin, now);
+                }
+            }
+            Verdict::NewGeneration => {
+                self.reason = "the generation was over";
+                self.lose_membership(now, true);
+            }
+            Verdict::NewMember => {
+                self.reason = "the coordinator did not know the member";
+                self.lose_membership(now, false);
+            }
+            Verdict::Fatal(error) => self.fail(error),
+        }
+    }
+
+    /// The coordinator answered a request of this generation sent at `sent`.
+    pub(super) fn session_lives(&mut self, sent: Instant) {
+        self.session_from = self.session_from.max(Some(sent));
+        self.coordinator_backoff.reset();
+    }
+
+    /// Looks for the coordinator again, after a pause that grows until it has answered something.
+    pub(super) fn lose_coordinator(&mut self, now: Instant) {
+        let pause = self.coordinator_backoff.next(&mut self.rng);
+        self.coordinator = Coordinator::Unknown { retry_at: Some(now + pause) };
+        self.heartbeat.in_flight = None;
+        if let State::Leaving { wait: wait @ LeaveWait::Answer(_), .. } = &mut self.state {
+            *wait = LeaveWait::Turn(now);
+        }
+    }
+
+    /// When the coordinator may count this member as gone, so that it must not act as an owner any more.
+    fn session_end(&self) -> Option<Instant> {
+        self.session_from.filter(|_| self.in_generation()).map(|from| from + self.config.session_timeout)
+    }
+
+    pub(super) fn in_generation(&self) -> bool {
+        matches!(self.state, State::Syncing(_) | State::Stable | State::Revoking { .. })
+    }
+
+    pub(super) fn generation(&self) -> Option<Generation> {
+        self.generation.map(|id| Generation { id, member_id: self.member_id.clone() })
+    }
+
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self.state, State::Left | State::Failed)
+    }
+
+    pub(super) fn pause(&mut self) -> Duration {
+        self.backoff.next(&mut self.rng)
+    }
+
+    pub(super) fn token(&mut self) -> Token {
+        self.tokens += 1;
+        Token(self.tokens)
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+}

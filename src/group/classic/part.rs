@@ -1,0 +1,141 @@
+//! The ways out of a generation: revocation, loss, leaving, failure.
+
+use std::time::Instant;
+
+use super::judge::{Verdict, judge};
+use super::machine::{AfterRevoke, Heartbeat, LAST_COMMIT, LEAVE_LIMIT, LeaveWait, Machine, State};
+use super::{Action, Failure, Token};
+use crate::error::Error;
+
+impl Machine {
+    /// Gives up in good order what must go before `then`: with eager assignors, everything.
+    pub(super) fn revoke(&mut self, then: AfterRevoke, now: Instant) {
+        if self.owned.is_empty() {
+            return self.after_revoke(then, now);
+        }
+        let limit = match then {
+            AfterRevoke::Rejoin => self.config.drain_timeout,
+            AfterRevoke::Leave => self.config.stop_timeout,
+        };
+        let deadline = now + limit;
+        let token = self.token();
+        self.state = State::Revoking { token, until: deadline + LAST_COMMIT, then };
+        self.act(Action::Revoke { token, partitions: self.owned.iter().cloned().collect(), deadline });
+    }
+
+    pub(super) fn on_revoked(&mut self, token: Token, now: Instant) {
+        if let State::Revoking { token: asked, then, .. } = self.state
+            && asked == token
+        {
+            self.owned.clear();
+            self.after_revoke(then, now);
+        }
+    }
+
+    pub(super) fn after_revoke(&mut self, then: AfterRevoke, now: Instant) {
+        self.leave_generation();
+        match then {
+            AfterRevoke::Rejoin => self.state = State::Unjoined { not_before: now },
+            AfterRevoke::Leave => self.begin_leaving(now),
+        }
+    }
+
+    /// What is owned may be another's already.
+    pub(super) fn lose_owned(&mut self) {
+        if !self.owned.is_empty() {
+            let partitions = std::mem::take(&mut self.owned).into_iter().collect();
+            self.act(Action::Lost { partitions });
+        }
+    }
+
+    /// The generation is over without a revocation. Joins anew after a pause, unless the member was about to leave.
+    pub(super) fn lose_membership(&mut self, now: Instant, keep_member_id: bool) {
+        self.lose_owned();
+        self.leave_generation();
+        if !keep_member_id {
+            self.member_id = "".into();
+        }
+        match self.state {
+            State::Revoking { then: AfterRevoke::Leave, .. } => self.begin_leaving(now),
+            State::Leaving { .. } => {}
+            _ => {
+                let not_before = now + self.pause();
+                self.state = State::Unjoined { not_before };
+            }
+        }
+    }
+
+    fn leave_generation(&mut self) {
+        self.generation = None;
+        self.session_from = None;
+        self.heartbeat = Heartbeat::default();
+    }
+
+    pub(super) fn stop(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Stable => self.revoke(AfterRevoke::Leave, now),
+            State::Revoking { then, .. } => *then = AfterRevoke::Leave,
+            State::Leaving { .. } => {}
+            _ => self.begin_leaving(now),
+        }
+    }
+
+    pub(super) fn abandon(&mut self, now: Instant) {
+        self.lose_owned();
+        self.begin_leaving(now);
+    }
+
+    /// Nothing is owned any more. Static members stay in the group (as Java's do): they are expected back.
+    fn begin_leaving(&mut self, now: Instant) {
+        let wait = match self.state {
+            State::Leaving { .. } => return,
+            State::Joining { token } if self.member_id.is_empty() => LeaveWait::MemberId(token),
+            _ if self.member_id.is_empty() => return self.end(),
+            _ => LeaveWait::Turn(now),
+        };
+        self.leave_generation();
+        self.follow();
+        if self.config.instance_id.is_some() {
+            return self.end();
+        }
+        self.state = State::Leaving { until: now + LEAVE_LIMIT, wait };
+    }
+
+    pub(super) fn send_leave(&mut self) {
+        if self.member_id.is_empty() {
+            return self.end();
+        }
+        let token = self.token();
+        if let State::Leaving { wait, .. } = &mut self.state {
+            *wait = LeaveWait::Answer(token);
+        }
+        self.act(Action::Leave { token, member_id: self.member_id.clone(), reason: "the member was stopped" });
+    }
+
+    pub(super) fn on_left(&mut self, token: Token, result: Result<(), Failure>, now: Instant) {
+        let pause = now + self.pause();
+        let State::Leaving { wait, .. } = &mut self.state else { return };
+        if *wait != LeaveWait::Answer(token) {
+            return;
+        }
+        match result.map_err(|failure| judge("LeaveGroup", &failure, &self.config)) {
+            Err(Verdict::FindCoordinator) => self.lose_coordinator(now),
+            Err(Verdict::Again | Verdict::Rebalance) => *wait = LeaveWait::Turn(pause),
+            // Gone, whether by this request or before it.
+            Ok(()) | Err(_) => self.end(),
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.state = State::Left;
+        self.act(Action::Ended);
+    }
+
+    pub(super) fn fail(&mut self, error: Error) {
+        self.lose_owned();
+        self.leave_generation();
+        self.state = State::Failed;
+        self.act(Action::Failed(error));
+        self.act(Action::Ended);
+    }
+}
