@@ -6,6 +6,7 @@ mod client;
 mod env;
 mod envelope;
 mod error;
+mod group;
 mod wire;
 
 pub use error::{Error, ErrorKind, Result};

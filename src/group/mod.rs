@@ -3,7 +3,10 @@
 
 mod assignor;
 mod classic;
+mod commit;
+mod handle;
 mod types;
 
 pub use assignor::Assignor;
+pub(crate) use handle::GroupHandle;
 pub(crate) use types::{CommitOffset, Committed, Generation, GroupConfig, GroupEvent, GroupEvents, RevokeDone};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Assignor;
-use crate::client::{Isolation, TopicName, TopicPartition};
+use crate::client::types::{Isolation, TopicName, TopicPartition};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Settings of one member of one group.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::client::{TopicName, TopicPartition};
+use crate::client::types::{TopicName, TopicPartition};
 
 /// A strategy that deals the partitions of a group's topics out to its members.
 ///

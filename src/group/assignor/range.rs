@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Assignments, Subscription, empty_assignments, sorted_members};
-use crate::client::{TopicName, TopicPartition};
+use crate::client::types::{TopicName, TopicPartition};
 
 pub(super) fn assign(members: &[Subscription], counts: &BTreeMap<TopicName, i32>) -> Assignments {
     let mut assignments = empty_assignments(members);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::judge::{Verdict, judge};
 use super::machine::{Heartbeat, Lead, LeaveWait, Machine, PLAN_LIMIT, State, Sync};
 use super::{Action, Failure, Joined, Token};
-use crate::client::{TopicName, TopicPartition};
+use crate::client::types::{TopicName, TopicPartition};
 use crate::error::{Error, ErrorKind};
 use crate::group::assignor::{Assignments, Assignor};
 use crate::wire::ErrorCode;

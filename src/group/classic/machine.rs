@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::judge::{Verdict, judge};
 use super::{Action, Event, Failure, Token};
 use crate::client::retry::{Backoff, BackoffConfig};
-use crate::client::{TopicName, TopicPartition};
+use crate::client::types::{TopicName, TopicPartition};
 use crate::error::{Error, ErrorKind};
 use crate::group::assignor::{Assignments, Assignor, Subscription};
 use crate::group::types::{Generation, GroupConfig};

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use super::assignor::{Assignments, Subscription};
 use super::types::Generation;
-use crate::client::{TopicName, TopicPartition};
+use crate::client::types::{TopicName, TopicPartition};
 use crate::error::Error;
 use crate::wire::ErrorCode;
 
@@ -23,7 +23,7 @@ pub(crate) use machine::Machine;
 
 /// Names one request, so that an answer that comes too late is known as such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Token(u64);
+pub(crate) struct Token(pub(super) u64);
 
 /// Why a request failed.
 #[derive(Debug, Clone)]
