@@ -3,10 +3,15 @@
 #![deny(missing_docs)]
 
 mod client;
+mod dispatcher;
 mod env;
 mod envelope;
 mod error;
 mod group;
 mod wire;
 
+pub use client::Isolation;
+pub use dispatcher::{Config, PartitionerKind, TopicDefaults};
+pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
+pub use wire::records::Compression;

@@ -1,0 +1,218 @@
+//! Kafka's `client.properties` format and names, which Kafka's users already have files of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::config::Config;
+use super::names;
+use crate::error::{Error, ErrorKind, Result};
+
+impl Config {
+    /// Applies the text of a Kafka `client.properties` file. What it names wins over what was set before.
+    ///
+    /// Returns notes for the user: properties that are unknown here or have no meaning here; they are otherwise
+    /// ignored. Times are in milliseconds, sizes in bytes, as Kafka has them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for a malformed file, a value that does not parse, and for security settings:
+    /// TLS and SASL are not there yet, and connecting without them would be a surprise.
+    ///
+    /// ```
+    /// let mut config = dispatcher::Config::default();
+    /// let notes = config.apply_properties("bootstrap.servers=a:9092,b:9092\nlinger.ms=5\nnot.known=1")?;
+    /// assert_eq!(config.brokers, ["a:9092", "b:9092"]);
+    /// assert!(notes[0].contains("not.known"));
+    /// # Ok::<(), dispatcher::Error>(())
+    /// ```
+    pub fn apply_properties(&mut self, text: &str) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        for (key, value) in parse(text)? {
+            if let Some(note) = self.apply(&key, value.trim())? {
+                notes.push(note);
+            }
+        }
+        Ok(notes)
+    }
+
+    fn apply(&mut self, key: &str, value: &str) -> Result<Option<String>> {
+        match key {
+            "bootstrap.servers" => {
+                self.brokers = value.split(',').map(|b| b.trim().to_owned()).filter(|b| !b.is_empty()).collect();
+            }
+            "client.id" => self.client_id = value.to_owned(),
+            "group.id" => self.default_group = Some(value.to_owned()),
+            "request.timeout.ms" => self.request_timeout = millis(key, value)?,
+            "socket.connection.setup.timeout.ms" => self.connect_timeout = millis(key, value)?,
+            "metadata.max.age.ms" => self.metadata_max_age = millis(key, value)?,
+            "delivery.timeout.ms" => self.delivery_timeout = millis(key, value)?,
+            "max.block.ms" => self.max_block = millis(key, value)?,
+            "linger.ms" => self.linger = millis(key, value)?,
+            "batch.size" => self.batch_size = number(key, value)?,
+            "buffer.memory" => self.buffer_memory = number(key, value)?,
+            "max.request.size" => self.max_message_size = number(key, value)?,
+            "session.timeout.ms" => self.session_timeout = millis(key, value)?,
+            "heartbeat.interval.ms" => self.heartbeat_interval = millis(key, value)?,
+            "fetch.max.wait.ms" => self.fetch_max_wait = millis(key, value)?,
+            "enable.idempotence" => {
+                self.idempotence = value.parse().map_err(|_| invalid(key, value, "true or false"))?;
+            }
+            "acks" => {
+                if !matches!(value, "all" | "-1") {
+                    return Ok(Some(format!(
+                        "property acks={value} is ignored: messages always wait for all replicas"
+                    )));
+                }
+            }
+            "compression.type" => {
+                self.compression = names::compression(value).map_err(|rule| invalid(key, value, &rule))?;
+            }
+            "isolation.level" => {
+                self.isolation = names::isolation(value).map_err(|rule| invalid(key, value, &rule))?;
+            }
+            "max.poll.interval.ms" => {
+                let note = "property max.poll.interval.ms is ignored: slow handlers don't cost membership";
+                return Ok(Some(note.to_owned()));
+            }
+            "security.protocol" if value == "PLAINTEXT" => {}
+            "security.protocol" => return Err(invalid(key, value, "PLAINTEXT (TLS and SASL are not there yet)")),
+            _ if key.starts_with("ssl.") || key.starts_with("sasl.") => {
+                return Err(Error::new(
+                    ErrorKind::InvalidConfig,
+                    format!("property {key} asks for TLS or SASL, which are not there yet: remove it"),
+                ));
+            }
+            "dispatcher.allow.sasl.plaintext" => {}
+            _ => return Ok(Some(format!("property {key} is not known here and is ignored"))),
+        }
+        Ok(None)
+    }
+}
+
+fn invalid(key: &str, value: &str, rule: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfig, format!("property {key} is {value:?}: use {rule}"))
+}
+
+fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T> {
+    value.parse().map_err(|_| invalid(key, value, "a whole number of 0 or more"))
+}
+
+fn millis(key: &str, value: &str) -> Result<Duration> {
+    number(key, value).map(Duration::from_millis)
+}
+
+/// Java's properties format; a key that comes again wins.
+fn parse(text: &str) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        let mut logical = line.trim_start().to_owned();
+        if logical.is_empty() || logical.starts_with(['#', '!']) {
+            continue;
+        }
+        while is_continued(&logical) {
+            logical.pop();
+            let Some((_, next)) = lines.next() else { break };
+            logical.push_str(next.trim_start());
+        }
+        let malformed = |what: &str| {
+            Error::new(ErrorKind::InvalidConfig, format!("properties line {}: {what}: correct the file", at + 1))
+        };
+        let (key, value) = split(&logical).ok_or_else(|| malformed("no = between name and value"))?;
+        let key = unescape(key).ok_or_else(|| malformed("a broken \\u escape"))?;
+        let value = unescape(value).ok_or_else(|| malformed("a broken \\u escape"))?;
+        found.insert(key, value);
+    }
+    Ok(found)
+}
+
+fn is_continued(line: &str) -> bool {
+    line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
+}
+
+/// At the first unescaped `=`, `:` or white space. Java takes a lone name too; here that is surely a mistake.
+fn split(line: &str) -> Option<(&str, &str)> {
+    let mut escaped = false;
+    let end = line.find(|c: char| {
+        let ends = !escaped && (matches!(c, '=' | ':') || c.is_whitespace());
+        escaped = c == '\\' && !escaped;
+        ends
+    })?;
+    let (key, rest) = line.split_at(end);
+    let rest = rest.trim_start();
+    let value = rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start();
+    (!key.is_empty()).then_some((key, value))
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('t') => out.push('\t'),
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('f') => out.push('\u{c}'),
+            Some('u') => {
+                let digits: String = chars.by_ref().take(4).collect();
+                let code = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4)?;
+                out.push(char::from_u32(code)?);
+            }
+            Some(other) => out.push(other),
+            None => {}
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_javas() {
+        let text = "# note\n! note\n\na=1\n b : 2\nc 3\nd=x\\\n   y\ne\\=f=g\\u0041\\t\\\\\na=9\npath=C:\\\\x\n";
+        let got = parse(text).unwrap();
+        let expected = [("a", "9"), ("b", "2"), ("c", "3"), ("d", "xy"), ("e=f", "gA\t\\"), ("path", "C:\\x")];
+        assert_eq!(got, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_that_names_the_line() {
+        for (text, line) in [("a=1\njunk", "line 2"), ("a=\\u12", "line 1"), ("=x", "line 1")] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.to_string().contains(line), "{error}");
+        }
+    }
+
+    #[test]
+    fn kafkas_names_set_our_settings_and_the_rest_is_reported() {
+        let mut config = Config::default();
+        let text =
+            "session.timeout.ms=6000\nisolation.level=read_uncommitted\nmax.poll.interval.ms=1\nretries=3\nacks=all\n";
+        let notes = config.apply_properties(text).unwrap();
+        assert_eq!(config.session_timeout, Duration::from_secs(6));
+        assert_eq!(config.isolation, crate::client::Isolation::ReadUncommitted);
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert!(notes[0].contains("max.poll.interval.ms") && notes[1].contains("retries"));
+    }
+
+    #[test]
+    fn a_bad_value_and_security_are_errors_that_name_the_property() {
+        for (text, name) in [
+            ("linger.ms=soon", "linger.ms"),
+            ("batch.size=-1", "batch.size"),
+            ("ssl.truststore.location=/x", "ssl.truststore.location"),
+            ("security.protocol=SASL_SSL", "security.protocol"),
+            ("compression.type=brotli", "compression.type"),
+        ] {
+            let error = Config::default().apply_properties(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}
