@@ -6,9 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom to top: a room may use itself and what stands before it.
-const ROOMS: [&str; 11] = [
-    "error", "env", "wire", "partitioner", "net", "client", "group", "worker", "envelope", "dispatcher", "cli",
-];
+const ROOMS: [&str; 11] =
+    ["error", "env", "wire", "partitioner", "net", "client", "group", "worker", "envelope", "dispatcher", "cli"];
 /// Rooms whose order says nothing about each other: neither may use the other.
 const APART: [(&str, &str); 2] = [("envelope", "worker"), ("envelope", "group")];
 /// Upwards all the same: an error carries Kafka's own error code.
@@ -17,7 +16,14 @@ const ALLOWED: [(&str, &str); 1] = [("error", "wire")];
 const BARRED: [(&str, &str); 1] = [("wire", "env")];
 /// What a file free of I/O and clocks may not name.
 const IMPURE: [&str; 8] = [
-    "tokio::", "std::net", "Instant::now", "SystemTime::now", "std::thread::sleep", "crate::env::Env", "async fn", ".await",
+    "tokio::",
+    "std::net",
+    "Instant::now",
+    "SystemTime::now",
+    "std::thread::sleep",
+    "crate::env::Env",
+    "async fn",
+    ".await",
 ];
 
 struct Source {
@@ -153,8 +159,17 @@ fn a_room_uses_only_rooms_below_it() {
 
 /// The machines: what is given to them, time included, comes as arguments.
 const PURE: [&str; 11] = [
-    "wire/", "partitioner", "group/assignor/", "group/classic/", "group/commit", "client/topology/merge",
-    "client/fetch/session", "worker/scheduler", "worker/tracker", "worker/policy", "worker/metadata",
+    "wire/",
+    "partitioner",
+    "group/assignor/",
+    "group/classic/",
+    "group/commit",
+    "client/topology/merge",
+    "client/fetch/session",
+    "worker/scheduler",
+    "worker/tracker",
+    "worker/policy",
+    "worker/metadata",
 ];
 
 fn must_be_pure(source: &Source) -> bool {
