@@ -8,6 +8,7 @@ mod env;
 mod envelope;
 mod error;
 mod group;
+mod net;
 mod wire;
 
 pub use client::Isolation;

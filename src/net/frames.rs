@@ -1,0 +1,169 @@
+//! Cuts the byte stream of a broker into frames without copying: each frame is split off the buffer it was read into.
+//! Memory follows the bytes that have arrived, not the length that was announced.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::error::{Error, ErrorKind};
+
+/// Room for small frames; also what a peer gets before it has sent anything.
+const READ_AHEAD: usize = 8 << 10;
+/// So much of an announced frame is allocated at once, whatever the peer has shown so far.
+const TRUSTED: usize = 1 << 20;
+/// Below this, a fresh buffer is better than short reads.
+const MIN_SPACE: usize = 512;
+
+/// The reading half's buffer.
+#[derive(Debug)]
+pub(super) struct Frames {
+    buffer: BytesMut,
+    max_frame: usize,
+    /// The buffer is to hold so many bytes before the present frame's next growth.
+    goal: usize,
+    /// Twice the largest frame that arrived whole: it may be allocated at once next time.
+    trusted: usize,
+}
+
+/// A length no frame may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BadLength {
+    length: i32,
+    max: usize,
+}
+
+impl Frames {
+    pub(super) fn new(max_frame: usize) -> Self {
+        Self { buffer: BytesMut::new(), max_frame, goal: 0, trusted: TRUSTED }
+    }
+
+    /// The next whole frame, without its length.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, BadLength> {
+        let Some(total) = self.announced()? else { return Ok(None) };
+        if self.buffer.len() < total {
+            return Ok(None);
+        }
+        self.goal = 0;
+        self.trusted = self.trusted.max(total.saturating_mul(2));
+        let mut frame = self.buffer.split_to(total).freeze();
+        bytes::Buf::advance(&mut frame, 4);
+        Ok(Some(frame))
+    }
+
+    /// The buffer with room to read into. Call it after [`next`](Self::next) has returned `None`.
+    pub(super) fn space(&mut self) -> &mut BytesMut {
+        match self.announced() {
+            Ok(Some(total)) if total > self.buffer.len() => {
+                if self.buffer.len() >= self.goal {
+                    let step = self.trusted.max(self.buffer.len().saturating_mul(2));
+                    self.goal = total.min(step);
+                }
+                self.buffer.reserve(self.goal.saturating_sub(self.buffer.len()));
+            }
+            _ => {
+                if self.buffer.capacity() - self.buffer.len() < MIN_SPACE {
+                    self.buffer.reserve(READ_AHEAD);
+                }
+            }
+        }
+        &mut self.buffer
+    }
+
+    /// The present frame's size including its length field, once that has arrived.
+    fn announced(&self) -> Result<Option<usize>, BadLength> {
+        let Some(length) = self.buffer.first_chunk::<4>() else { return Ok(None) };
+        let length = i32::from_be_bytes(*length);
+        match usize::try_from(length) {
+            Ok(n) if n >= 4 && n <= self.max_frame => Ok(Some(n + 4)),
+            _ => Err(BadLength { length, max: self.max_frame }),
+        }
+    }
+}
+
+impl BadLength {
+    /// The error, with the usual reasons recognised.
+    pub(super) fn error(self, peer: &str) -> Error {
+        let Self { length, max } = self;
+        let bytes = length.to_be_bytes();
+        let message = if bytes[..2] == [0x15, 0x03] || bytes[..2] == [0x16, 0x03] {
+            format!("{peer} answers with TLS: this listener wants an encrypted connection")
+        } else if &bytes == b"HTTP" {
+            format!("{peer} answers with HTTP: that is not a Kafka listener")
+        } else if length < 4 {
+            format!("{peer} announced a frame of {length} bytes, which is not Kafka's protocol: check host and port")
+        } else {
+            format!(
+                "{peer} announced a frame of {length} bytes, more than the limit of {max}: not a Kafka broker, or raise the limit"
+            )
+        };
+        Error::new(ErrorKind::Protocol, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(n: usize) -> Vec<u8> {
+        [&(n as i32).to_be_bytes()[..], &vec![7; n]].concat()
+    }
+
+    fn feed(frames: &mut Frames, bytes: &[u8]) {
+        frames.space().extend_from_slice(bytes);
+    }
+
+    #[test]
+    fn frames_come_out_whole_whatever_the_pieces() {
+        let stream: Vec<u8> = [5, 4, 9000, 100].into_iter().flat_map(frame).collect();
+        for step in [1, 3, 7, 1000, 100_000] {
+            let (mut frames, mut got) = (Frames::new(1 << 20), vec![]);
+            for piece in stream.chunks(step) {
+                feed(&mut frames, piece);
+                while let Some(f) = frames.next().unwrap() {
+                    got.push(f.len());
+                }
+            }
+            assert_eq!(got, [5, 4, 9000, 100], "pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn hostile_lengths_are_refused_before_anything_is_allocated() {
+        for length in [i32::MIN, -1, 0, 3, (100 << 20) + 1, i32::MAX] {
+            let mut frames = Frames::new(100 << 20);
+            feed(&mut frames, &length.to_be_bytes());
+            let error = frames.next().unwrap_err().error("kafka:9092");
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            assert!(error.to_string().contains(&length.to_string()) && error.to_string().contains("kafka:9092"));
+            assert!(frames.space().capacity() <= 2 * READ_AHEAD);
+        }
+    }
+
+    #[test]
+    fn an_announced_frame_is_allocated_as_it_arrives() {
+        let mut frames = Frames::new(100 << 20);
+        feed(&mut frames, &(90i32 << 20).to_be_bytes());
+        assert!(frames.next().unwrap().is_none());
+        assert!(frames.space().capacity() <= 2 * TRUSTED);
+        feed(&mut frames, &vec![0; TRUSTED]);
+        assert!(frames.next().unwrap().is_none());
+        assert!(frames.space().capacity() <= 4 * TRUSTED);
+    }
+
+    #[test]
+    fn a_large_frame_is_not_moved_once_its_size_is_trusted() {
+        let mut frames = Frames::new(100 << 20);
+        feed(&mut frames, &frame(600_000)[..10]);
+        let at = frames.space().as_ptr();
+        let rest = frame(600_000);
+        for piece in rest[10..].chunks(8192) {
+            feed(&mut frames, piece);
+        }
+        assert_eq!(frames.next().unwrap().unwrap().as_ptr() as usize, at as usize + 4);
+    }
+
+    #[test]
+    fn tls_and_http_are_recognised() {
+        let error = |bytes: [u8; 4]| BadLength { length: i32::from_be_bytes(bytes), max: 1 }.error("p").to_string();
+        assert!(error([0x15, 3, 3, 0]).contains("TLS"));
+        assert!(error(*b"HTTP").contains("HTTP"));
+    }
+}

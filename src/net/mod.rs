@@ -1,0 +1,20 @@
+//! Bytes to and from one broker: dialling, version negotiation, framing, pipelining, time limits. Knows requests only
+//! as something to encode and decode; which broker and why is decided in `client`.
+#![allow(dead_code)]
+
+mod connection;
+mod driver;
+mod frames;
+mod handshake;
+mod outbox;
+mod pending;
+mod shared;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod versions;
+
+pub(crate) use connection::{Connection, ConnectionConfig};
+pub(crate) use pending::Pending;
