@@ -18,10 +18,6 @@ pub(crate) struct At {
 
 /// A type a field can have.
 pub(crate) trait Field: Sized + PartialEq {
-    /// What the schema test compares with Kafka's JSON.
-    #[cfg(test)]
-    const TYPE: super::schema::Type;
-
     /// Appends the value.
     fn write(&self, w: &mut Writer, at: At) -> Result<(), EncodeError>;
 
@@ -44,9 +40,6 @@ pub(crate) trait Nullable: Field {
 }
 
 impl<T: Nullable> Field for Option<T> {
-    #[cfg(test)]
-    const TYPE: super::schema::Type = super::schema::Type::Nullable(&T::TYPE);
-
     fn write(&self, w: &mut Writer, at: At) -> Result<(), EncodeError> {
         T::write_nullable(self.as_ref(), w, at)
     }
@@ -188,11 +181,8 @@ impl Tags {
 }
 
 macro_rules! number {
-    ($($t:ty as $name:ident),*) => { $(
+    ($($t:ty),*) => { $(
         impl Field for $t {
-            #[cfg(test)]
-            const TYPE: super::schema::Type = super::schema::Type::Plain(stringify!($name));
-
             #[inline]
             fn write(&self, w: &mut Writer, _: At) -> Result<(), EncodeError> {
                 w.put(&self.to_be_bytes());
@@ -207,14 +197,11 @@ macro_rules! number {
     )* };
 }
 
-number!(i8 as int8, i16 as int16, i32 as int32, i64 as int64, u16 as uint16, f64 as float64);
+number!(i8, i16, i32, i64, u16, f64);
 
 macro_rules! plain {
-    ($t:ty as $name:ident, |$v:ident, $w:ident| $write:expr, |$r:ident| $read:expr) => {
+    ($t:ty, |$v:ident, $w:ident| $write:expr, |$r:ident| $read:expr) => {
         impl Field for $t {
-            #[cfg(test)]
-            const TYPE: super::schema::Type = super::schema::Type::Plain(stringify!($name));
-
             fn write(&self, $w: &mut Writer, _: At) -> Result<(), EncodeError> {
                 let $v = self;
                 $write;
@@ -228,17 +215,14 @@ macro_rules! plain {
     };
 }
 
-plain!(bool as bool, |v, w| w.put(&[u8::from(*v)]), |r| Ok(r.u8()? != 0));
-plain!(ErrorCode as int16, |v, w| w.i16(v.0), |r| r.i16().map(ErrorCode));
-plain!(Uuid as uuid, |v, w| w.put(&v.0), |r| r.array().map(Uuid));
+plain!(bool, |v, w| w.put(&[u8::from(*v)]), |r| Ok(r.u8()? != 0));
+plain!(ErrorCode, |v, w| w.i16(v.0), |r| r.i16().map(ErrorCode));
+plain!(Uuid, |v, w| w.put(&v.0), |r| r.array().map(Uuid));
 
 /// Types that are a length and that many bytes or elements: null is a length, so `write` and `read` follow.
 macro_rules! by_length {
-    ($({$($generic:tt)*})? $t:ty as $type:expr) => {
+    ($({$($generic:tt)*})? $t:ty) => {
         impl$(<$($generic)*>)? Field for $t {
-            #[cfg(test)]
-            const TYPE: super::schema::Type = $type;
-
             #[inline]
             fn write(&self, w: &mut Writer, at: At) -> Result<(), EncodeError> {
                 Self::write_nullable(Some(self), w, at)
@@ -252,10 +236,10 @@ macro_rules! by_length {
     };
 }
 
-by_length!(StrBytes as super::schema::Type::Plain("string"));
-by_length!(Bytes as super::schema::Type::Plain("bytes"));
-by_length!(Records as super::schema::Type::Plain("records"));
-by_length!({T: Field} Vec<T> as super::schema::Type::Array(&T::TYPE));
+by_length!(StrBytes);
+by_length!(Bytes);
+by_length!(Records);
+by_length!({T: Field} Vec<T>);
 
 fn write_len32(len: Option<usize>, w: &mut Writer, at: At) -> Result<(), EncodeError> {
     if at.flexible { w.compact_len(len) } else { w.len32(len) }

@@ -148,13 +148,6 @@ macro_rules! fields {
         }
 
         impl $crate::wire::field::Field for $name {
-            #[cfg(test)]
-            const TYPE: $crate::wire::schema::Type = $crate::wire::schema::Type::Struct(&[$((
-                $crate::wire::message::spec!($field $($($spec)*)?),
-                <$type as $crate::wire::field::Field>::TYPE,
-                || format!("{:?}", $name::default().$field),
-            )),*]);
-
             fn write(
                 &self,
                 w: &mut $crate::wire::primitives::Writer,
@@ -208,6 +201,33 @@ macro_rules! fields {
                     })?;
                 }
                 Ok(value)
+            }
+        }
+
+        #[cfg(test)]
+        impl $crate::wire::schema::Described for $name {
+            const TYPE: $crate::wire::schema::Type = $crate::wire::schema::Type::Struct(&[$((
+                $crate::wire::message::spec!($field $($($spec)*)?),
+                <$type as $crate::wire::schema::Described>::TYPE,
+                || format!("{:?}", $name::default().$field),
+            )),*]);
+        }
+
+        #[cfg(test)]
+        impl $crate::wire::sample::Sample for $name {
+            fn sample(g: &mut $crate::wire::sample::Gen, at: $crate::wire::field::At, _null: bool) -> Self {
+                let mut value = Self::default();
+                $({
+                    let spec = $crate::wire::message::spec!($field $($($spec)*)?);
+                    if spec.covers(at.version) {
+                        value.$field = $crate::wire::sample::Sample::sample(g, at, at.version >= spec.null_from);
+                    }
+                })*
+                value
+            }
+
+            fn weight(&self) -> usize {
+                0 $(+ $crate::wire::sample::Sample::weight(&self.$field))*
             }
         }
     };

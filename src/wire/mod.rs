@@ -12,6 +12,8 @@ pub(crate) mod messages;
 pub(crate) mod primitives;
 pub(crate) mod records;
 #[cfg(test)]
+mod sample;
+#[cfg(test)]
 mod schema;
 mod uuid;
 
