@@ -15,6 +15,8 @@ pub(crate) mod records;
 mod sample;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod tests;
 mod uuid;
 
 pub(crate) use error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
