@@ -10,6 +10,7 @@ mod error;
 mod group;
 mod net;
 mod wire;
+mod worker;
 
 pub use client::Isolation;
 pub use dispatcher::{Config, PartitionerKind, TopicDefaults};

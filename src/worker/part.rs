@@ -1,0 +1,316 @@
+//! One assignment of one partition inside the scheduler: its queue of fetched blocks, its tracker, and under order by
+//! key the records that wait for their turn.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::config::Order;
+use super::keys::{Keys, key_hash};
+use super::record::{Assignment, Block, Origin};
+use super::scheduler::{Done, End, Item, PartId, Rules, Run, Work};
+use super::tracker::{OffsetRun, Offsets, Tracker};
+use crate::wire::records::{Cursor, RecordsError};
+
+/// A block whose offsets are known; made outside the scheduler's lock.
+#[derive(Debug)]
+pub(crate) struct Prepared<B> {
+    block: Arc<B>,
+    first_offset: i64,
+    offsets: Offsets,
+}
+
+impl<B: Block> Prepared<B> {
+    /// Reads the first record, and all offsets if the block has gaps.
+    pub(crate) fn new(block: Arc<B>) -> Result<Option<Self>, RecordsError> {
+        let (batch, mut at) = (block.batch(), block.start());
+        let Some(first) = batch.next(&mut at)? else { return Ok(None) };
+        let first_offset = first.offset;
+        let dense = first_offset + i64::from(block.count()) == batch.header().next_offset();
+        let offsets = if dense {
+            Offsets::Dense(first_offset)
+        } else {
+            let mut all = Vec::with_capacity(block.count() as usize);
+            all.push(first_offset);
+            while let Some(record) = batch.next(&mut at)? {
+                all.push(record.offset);
+            }
+            if all.len() != block.count() as usize || !all.is_sorted() {
+                return Err(RecordsError::Malformed { field: "offset_delta" });
+            }
+            Offsets::Sparse(all.into())
+        };
+        Ok(Some(Self { block, first_offset, offsets }))
+    }
+}
+
+/// A block with records not handed out.
+#[derive(Debug)]
+struct Queued<B> {
+    origin: Arc<Origin<B>>,
+    seq: u64,
+    count: u32,
+    at: Cursor,
+    /// The cursor's index of the block's first record.
+    from: u32,
+    /// Some records were finished by an earlier owner.
+    patchy: bool,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub(crate) struct Part<B> {
+    pub(crate) assignment: Arc<Assignment>,
+    pub(crate) tracker: Tracker,
+    /// Handed out and not back.
+    pub(crate) in_flight: u32,
+    /// In the scheduler's list of partitions to look at.
+    pub(crate) listed: bool,
+    queue: VecDeque<Queued<B>>,
+    /// Handed out, not started, brought back: before the queue.
+    returned: VecDeque<Run<B>>,
+    keys: Keys<Item<B>>,
+    queued: u64,
+    finished: Vec<OffsetRun>,
+    until: Option<i64>,
+    /// A record could not be read.
+    broken: bool,
+}
+
+impl<B: Block> Part<B> {
+    pub(crate) fn new(
+        assignment: Arc<Assignment>,
+        offset: i64,
+        leader_epoch: i32,
+        finished: Vec<OffsetRun>,
+        until: Option<i64>,
+    ) -> Self {
+        Self {
+            assignment,
+            tracker: Tracker::new(offset, leader_epoch),
+            in_flight: 0,
+            listed: false,
+            queue: VecDeque::new(),
+            returned: VecDeque::new(),
+            keys: Keys::default(),
+            queued: 0,
+            finished,
+            until,
+            broken: false,
+        }
+    }
+
+    /// Records not handed out.
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued
+    }
+
+    pub(crate) fn push(&mut self, blocks: Vec<Prepared<B>>, next_offset: i64) {
+        let until = self.until.unwrap_or(i64::MAX);
+        // What lies behind `until` is not handed out, so nothing may move the watermark over it.
+        if self.tracker.end() >= until {
+            return;
+        }
+        for Prepared { block, first_offset, offsets } in blocks {
+            if first_offset >= until {
+                self.tracker.advance(until);
+                return;
+            }
+            let (count, header) = (block.count(), block.batch().header());
+            let (next, epoch) = (header.next_offset(), header.partition_leader_epoch);
+            let (seq, done) = self.tracker.push(count, offsets, next, epoch, &self.finished);
+            if done == count {
+                continue;
+            }
+            let at = block.start();
+            self.queued += u64::from(count - done);
+            let origin = Arc::new(Origin { block, assignment: self.assignment.clone() });
+            self.queue.push_back(Queued { origin, seq, count, at, from: at.index, patchy: done > 0 });
+        }
+        self.tracker.advance(next_offset);
+        if self.finished.last().is_some_and(|r| r.1 <= next_offset) {
+            self.finished = Vec::new();
+        }
+    }
+
+    pub(crate) fn is_available(&self, rules: Rules) -> bool {
+        if self.assignment.is_closed() || self.broken || self.room(rules) == 0 {
+            return false;
+        }
+        match rules.order {
+            Order::None => self.queued > 0,
+            Order::Partition => self.queued > 0 && self.in_flight == 0,
+            Order::Key => self.keys.has_next() || (!self.queue.is_empty() && self.keys.has_room()),
+        }
+    }
+
+    /// How many more may be unfinished or held.
+    fn room(&self, rules: Rules) -> u32 {
+        rules.max_held.saturating_sub(self.tracker.held().saturating_add(self.in_flight))
+    }
+
+    pub(crate) fn take(&mut self, id: PartId, rules: Rules, want: u32, work: &mut Work<B>) -> u32 {
+        if !self.is_available(rules) {
+            return 0;
+        }
+        let want = want.min(self.room(rules));
+        let taken = match rules.order {
+            Order::Key => self.take_items(id, want, work),
+            Order::None | Order::Partition => self.take_runs(id, want, work),
+        };
+        self.in_flight += taken;
+        self.queued -= u64::from(taken);
+        taken
+    }
+
+    fn take_runs(&mut self, id: PartId, want: u32, work: &mut Work<B>) -> u32 {
+        let mut taken = 0;
+        while taken < want {
+            if let Some(mut run) = self.returned.pop_front() {
+                let n = run.count.min(want - taken);
+                if n < run.count {
+                    let mut rest = Run { origin: run.origin.clone(), ..run };
+                    if self.skip(&rest.origin.clone(), &mut rest.at, n) {
+                        rest.index += n;
+                        rest.count -= n;
+                        self.returned.push_front(rest);
+                    }
+                    run.count = n;
+                }
+                taken += n;
+                work.runs.push_back(run);
+                continue;
+            }
+            let Some(run) = self.next_run(id, want - taken) else { break };
+            taken += run.count;
+            work.runs.push_back(run);
+        }
+        taken
+    }
+
+    /// The next at most `max` records of the front block.
+    fn next_run(&mut self, id: PartId, max: u32) -> Option<Run<B>> {
+        loop {
+            let front = self.queue.front_mut()?;
+            let mut index = front.at.index - front.from;
+            let mut left = front.count - index;
+            let (origin, seq) = (front.origin.clone(), front.seq);
+            let mut at = front.at;
+            if front.patchy {
+                match self.tracker.unfinished(seq, index) {
+                    Some((first, n)) => {
+                        if !self.skip(&origin, &mut at, first - index) {
+                            return None;
+                        }
+                        (index, left) = (first, n);
+                    }
+                    None => {
+                        self.queue.pop_front();
+                        continue;
+                    }
+                }
+            }
+            let count = left.min(max);
+            let mut next = at;
+            let front_count = self.queue.front().map_or(0, |f| f.count);
+            if index + count == front_count {
+                self.queue.pop_front();
+            } else {
+                if !self.skip(&origin, &mut next, count) {
+                    return None;
+                }
+                if let Some(front) = self.queue.front_mut() {
+                    front.at = next;
+                }
+            }
+            return Some(Run { part: id, origin, seq, index, count, at });
+        }
+    }
+
+    /// Moves `at` over `n` records; false, and no more of this partition, if the bytes are no records.
+    fn skip(&mut self, origin: &Origin<B>, at: &mut Cursor, n: u32) -> bool {
+        for _ in 0..n {
+            if !matches!(origin.block.batch().skip(at), Ok(true)) {
+                self.broken = true;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn take_items(&mut self, id: PartId, want: u32, work: &mut Work<B>) -> u32 {
+        let mut taken = 0;
+        while taken < want {
+            if let Some(item) = self.keys.next() {
+                work.items.push_back(item);
+                taken += 1;
+                continue;
+            }
+            if !self.keys.has_room() {
+                break;
+            }
+            let Some(front) = self.queue.front_mut() else { break };
+            let index = front.at.index - front.from;
+            if index >= front.count {
+                self.queue.pop_front();
+                continue;
+            }
+            let Ok(Some(view)) = front.origin.block.batch().next(&mut front.at) else {
+                self.broken = true;
+                break;
+            };
+            if front.patchy && self.tracker.is_finished(front.seq, index) {
+                continue;
+            }
+            let key = view.key.clone().map(|range| key_hash(front.origin.block.batch().bytes_of(range)));
+            let item = Item { part: id, origin: front.origin.clone(), seq: front.seq, index, view, key };
+            let admitted = match key {
+                Some(key) => self.keys.admit(key, item),
+                None => Some(item),
+            };
+            if let Some(item) = admitted {
+                work.items.push_back(item);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    pub(crate) fn put_back_run(&mut self, run: Run<B>) {
+        self.queued += u64::from(run.count);
+        self.returned.push_front(run);
+    }
+
+    pub(crate) fn put_back_item(&mut self, item: Item<B>) {
+        self.queued += 1;
+        self.keys.put_back(item);
+    }
+
+    pub(crate) fn complete(&mut self, done: &Done) {
+        self.in_flight -= done.count;
+        match done.end {
+            End::Finished => self.tracker.finish(done.seq, done.index, done.count),
+            End::Held | End::Stopped => self.tracker.hold(),
+            End::Unreadable => self.broken = true,
+        }
+        if let Some(key) = done.key {
+            self.keys.release(key);
+        }
+    }
+
+    /// Drops what was not handed out.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        self.returned.clear();
+        self.keys = Keys::default();
+        self.queued = 0;
+    }
+
+    /// All up to `until` has been handed out and has ended.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.until.is_some_and(|until| self.tracker.end() >= until) && self.queued == 0 && self.in_flight == 0
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+}

@@ -1,0 +1,127 @@
+//! What a handler is given: one record, borrowed from its fetched batch, and where it came from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use super::cancel::Cancel;
+use crate::client::types::{AssignmentEpoch, TopicPartition};
+use crate::wire::records::{Batch, Cursor, HeaderIter, RecordView};
+
+/// What the worker needs of a fetched batch. The fetcher's type implements it, and tests' own do.
+pub(crate) trait Block: Send + Sync + 'static {
+    /// The opened batch.
+    fn batch(&self) -> &Batch;
+    /// Before the first record that was asked for.
+    fn start(&self) -> Cursor;
+    /// Records from `start` on.
+    fn count(&self) -> u32;
+}
+
+/// One assignment of one partition, as its records see it.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) tp: TopicPartition,
+    pub(crate) epoch: AssignmentEpoch,
+    /// Raised on revocation and stop.
+    pub(crate) cancel: Cancel,
+    /// No further record of it may start.
+    closed: AtomicBool,
+}
+
+impl Assignment {
+    pub(crate) fn new(tp: TopicPartition, epoch: AssignmentEpoch) -> Arc<Self> {
+        Arc::new(Self { tp, epoch, cancel: Cancel::default(), closed: AtomicBool::new(false) })
+    }
+
+    /// Stops records that were taken but not started.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// A batch and its assignment: one reference count for both. Made per chunk of records, so that lanes do not fight
+/// over one counter.
+#[derive(Debug)]
+pub(crate) struct Origin<B> {
+    pub(crate) block: Arc<B>,
+    pub(crate) assignment: Arc<Assignment>,
+}
+
+/// One record in a handler's hands. Keeping it keeps its whole batch in memory, and the fetch budget it occupies.
+#[derive(Debug)]
+pub(crate) struct Record<B> {
+    origin: Arc<Origin<B>>,
+    view: RecordView,
+    attempt: u32,
+}
+
+impl<B> Clone for Record<B> {
+    fn clone(&self) -> Self {
+        Self { origin: self.origin.clone(), view: self.view.clone(), attempt: self.attempt }
+    }
+}
+
+impl<B: Block> Record<B> {
+    pub(crate) fn new(origin: Arc<Origin<B>>, view: RecordView, attempt: u32) -> Self {
+        Self { origin, view, attempt }
+    }
+
+    pub(crate) fn topic_partition(&self) -> &TopicPartition {
+        &self.origin.assignment.tp
+    }
+
+    pub(crate) fn offset(&self) -> i64 {
+        self.view.offset
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn timestamp(&self) -> i64 {
+        self.view.timestamp
+    }
+
+    /// From 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.view.key.clone().map(|r| self.origin.block.batch().bytes_of(r))
+    }
+
+    /// `None` for a tombstone.
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        self.view.value.clone().map(|r| self.origin.block.batch().bytes_of(r))
+    }
+
+    /// The value sharing the batch's buffer.
+    pub(crate) fn value_bytes(&self) -> Option<Bytes> {
+        let range = self.view.value.clone()?;
+        Some(self.origin.block.batch().data().slice(range.start as usize..range.end as usize))
+    }
+
+    /// The key sharing the batch's buffer.
+    pub(crate) fn key_bytes(&self) -> Option<Bytes> {
+        let range = self.view.key.clone()?;
+        Some(self.origin.block.batch().data().slice(range.start as usize..range.end as usize))
+    }
+
+    /// In their order, repeated names and all.
+    pub(crate) fn headers(&self) -> HeaderIter<'_> {
+        self.origin.block.batch().headers(&self.view)
+    }
+
+    pub(crate) fn headers_count(&self) -> usize {
+        self.view.headers_count as usize
+    }
+
+    /// Raised when the partition is being taken away or the subscription stops.
+    pub(crate) fn cancelled(&self) -> &Cancel {
+        &self.origin.assignment.cancel
+    }
+}

@@ -1,0 +1,362 @@
+//! Who runs next. One scheduler per consumer, behind one short lock: the driver pushes fetched blocks, lanes take
+//! records in chunks and bring back what became of them. It also keeps each partition's tracker, so that hand-out and
+//! completion are one step. What must stay true: commits never pass an unfinished record (C), what carries an older
+//! assignment epoch is void (O), records of one key or partition never run at once or out of order (K).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::config::Order;
+use super::keys::KeyHash;
+use super::part::{Part, Prepared};
+use super::record::{Assignment, Block, Origin};
+use super::tracker::{OffsetRun, Progress};
+use crate::client::types::AssignmentEpoch;
+use crate::wire::records::{Cursor, RecordView};
+
+/// One assignment of one partition: a place in the scheduler's table and the epoch that makes it unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartId {
+    slot: u32,
+    epoch: AssignmentEpoch,
+}
+
+/// Consecutive unparsed records of one block.
+#[derive(Debug)]
+pub(crate) struct Run<B> {
+    pub(crate) part: PartId,
+    pub(crate) origin: Arc<Origin<B>>,
+    /// The tracker's number of the block.
+    pub(crate) seq: u64,
+    /// The first record's place in the tracker's block.
+    pub(crate) index: u32,
+    pub(crate) count: u32,
+    /// Before the first record.
+    pub(crate) at: Cursor,
+}
+
+/// One parsed record, under order by key.
+#[derive(Debug)]
+pub(crate) struct Item<B> {
+    pub(crate) part: PartId,
+    pub(crate) origin: Arc<Origin<B>>,
+    pub(crate) seq: u64,
+    pub(crate) index: u32,
+    pub(crate) view: RecordView,
+    /// `None` without a key: such records wait for nobody.
+    pub(crate) key: Option<KeyHash>,
+}
+
+/// What a lane takes, or brings back unstarted.
+#[derive(Debug)]
+pub(crate) struct Work<B> {
+    pub(crate) runs: VecDeque<Run<B>>,
+    pub(crate) items: VecDeque<Item<B>>,
+}
+
+impl<B> Default for Work<B> {
+    fn default() -> Self {
+        Self { runs: VecDeque::new(), items: VecDeque::new() }
+    }
+}
+
+impl<B> Work<B> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.items.is_empty()
+    }
+}
+
+/// What became of records that were started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Done {
+    pub(crate) part: PartId,
+    pub(crate) seq: u64,
+    pub(crate) index: u32,
+    pub(crate) count: u32,
+    pub(crate) key: Option<KeyHash>,
+    pub(crate) end: End,
+}
+
+/// How they ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Handled, or failed and skipped.
+    Finished,
+    /// Failed and to be handled again by a later owner.
+    Held,
+    /// Failed, and the whole consumer is to stop.
+    Stopped,
+    /// The bytes are no record: nothing more of this partition can be read, the consumer ends with an error.
+    Unreadable,
+}
+
+/// How a scheduler behaves; fixed for its life.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) order: Order,
+    /// Lanes that share the work.
+    pub(crate) lanes: u32,
+    pub(crate) max_held: u32,
+    /// Records that may be handed out in all.
+    pub(crate) count: Option<u64>,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub(crate) struct Scheduler<B> {
+    rules: Rules,
+    parts: Vec<Option<Part<B>>>,
+    /// Slots that may have something to hand out, in turn.
+    ready: VecDeque<u32>,
+    /// Records not handed out.
+    backlog: u64,
+    /// Records handed out and not back, those of partitions long gone too.
+    in_flight: u64,
+    /// Records that may still be handed out.
+    left: Option<u64>,
+    stopped: bool,
+    failed: bool,
+    /// Something happened since [`take_signal`](Self::take_signal) that the driver should look at.
+    signal: bool,
+    /// Records moved since [`take_activity`](Self::take_activity).
+    active: bool,
+}
+
+impl<B: Block> Scheduler<B> {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            parts: Vec::new(),
+            ready: VecDeque::new(),
+            backlog: 0,
+            in_flight: 0,
+            left: rules.count,
+            stopped: false,
+            failed: false,
+            signal: false,
+            active: false,
+        }
+    }
+
+    /// Begins an assignment at `offset`. `finished` are records above it that an earlier owner finished; `until` is the
+    /// offset at which hand-out ends.
+    pub(crate) fn attach(
+        &mut self,
+        assignment: Arc<Assignment>,
+        offset: i64,
+        leader_epoch: i32,
+        finished: Vec<OffsetRun>,
+        until: Option<i64>,
+    ) -> PartId {
+        let epoch = assignment.epoch;
+        let part = Part::new(assignment, offset, leader_epoch, finished, until);
+        let slot = self.parts.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.parts.push(None);
+            self.parts.len() - 1
+        });
+        self.parts[slot] = Some(part);
+        PartId { slot: slot as u32, epoch }
+    }
+
+    /// Fetched blocks in log order, and where the next Fetch begins. False when the assignment is over.
+    pub(crate) fn push(&mut self, id: PartId, blocks: Vec<Prepared<B>>, next_offset: i64) -> bool {
+        let Some(part) = get(&mut self.parts, id).filter(|p| !p.assignment.is_closed()) else { return false };
+        let before = part.queued();
+        part.push(blocks, next_offset);
+        self.backlog += part.queued() - before;
+        self.active = true;
+        self.signal |= part.is_ended();
+        self.list(id.slot);
+        true
+    }
+
+    /// Moves up to `want` records into `work`; fewer when few are ready, so that the lanes share them.
+    pub(crate) fn take(&mut self, want: u32, work: &mut Work<B>) -> u32 {
+        if self.stopped || want == 0 {
+            return 0;
+        }
+        let share = self.backlog.div_ceil(u64::from(self.rules.lanes.max(1))).max(1);
+        let want = u64::from(want).min(share).min(self.left.unwrap_or(u64::MAX)) as u32;
+        let mut taken = 0;
+        for _ in 0..self.ready.len() {
+            if taken == want {
+                break;
+            }
+            let Some(slot) = self.ready.pop_front() else { break };
+            let Some(part) = self.parts.get_mut(slot as usize).and_then(Option::as_mut) else { continue };
+            part.listed = false;
+            let id = PartId { slot, epoch: part.assignment.epoch };
+            let n = part.take(id, self.rules, want - taken, work);
+            self.signal |= part.is_broken();
+            taken += n;
+            if n > 0 {
+                self.list(slot);
+            }
+        }
+        self.backlog -= u64::from(taken);
+        self.in_flight += u64::from(taken);
+        if let Some(left) = &mut self.left {
+            *left -= u64::from(taken);
+        }
+        self.active |= taken > 0;
+        taken
+    }
+
+    /// Records that were taken and not started are the next again.
+    pub(crate) fn put_back(&mut self, work: &mut Work<B>) {
+        while let Some(run) = work.runs.pop_back() {
+            let (id, n) = (run.part, run.count);
+            self.returned(id, n, |part| part.put_back_run(run));
+        }
+        while let Some(item) = work.items.pop_back() {
+            let id = item.part;
+            self.returned(id, 1, |part| part.put_back_item(item));
+        }
+    }
+
+    fn returned(&mut self, id: PartId, n: u32, put: impl FnOnce(&mut Part<B>)) {
+        self.in_flight -= u64::from(n);
+        if let Some(left) = &mut self.left {
+            *left += u64::from(n);
+        }
+        if let Some(part) = get(&mut self.parts, id) {
+            part.in_flight -= n;
+            if part.assignment.is_closed() {
+                self.signal |= part.in_flight == 0;
+            } else {
+                put(part);
+                self.backlog += u64::from(n);
+                self.list(id.slot);
+            }
+        }
+        self.signal |= self.in_flight == 0 && self.stopped;
+    }
+
+    /// What became of started records. Of an assignment that is over it counts only that they ended.
+    pub(crate) fn complete(&mut self, done: Done) {
+        self.in_flight -= u64::from(done.count);
+        self.active = true;
+        if let Some(part) = get(&mut self.parts, done.part) {
+            part.complete(&done);
+            let (closed, held) = (part.assignment.is_closed(), part.tracker.held() >= self.rules.max_held);
+            self.signal |= (closed && part.in_flight == 0) || part.is_ended() || part.is_broken();
+            self.signal |= held && done.end == End::Held;
+            if done.end == End::Stopped {
+                self.stopped = true;
+                self.failed = true;
+                self.signal = true;
+            }
+            self.list(done.part.slot);
+        }
+        self.signal |= self.in_flight == 0 && (self.stopped || self.left == Some(0));
+    }
+
+    /// Hands out nothing more of this assignment; what is running may end.
+    pub(crate) fn close(&mut self, id: PartId) {
+        if let Some(part) = get(&mut self.parts, id) {
+            part.assignment.close();
+            self.backlog -= part.queued();
+            part.clear();
+        }
+    }
+
+    /// Forgets the assignment; late completions are ignored.
+    pub(crate) fn remove(&mut self, id: PartId) {
+        self.close(id);
+        if get(&mut self.parts, id).is_some() {
+            self.parts[id.slot as usize] = None;
+        }
+    }
+
+    /// Hands out nothing more at all.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        self.signal |= self.in_flight == 0;
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// A handler failed under [`End::Stopped`].
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Records handed out and not back.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Those of one assignment.
+    pub(crate) fn in_flight_of(&self, id: PartId) -> u32 {
+        self.part(id).map_or(0, |p| p.in_flight)
+    }
+
+    /// All records that may be handed out have been, and have ended.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.left == Some(0) && self.in_flight == 0
+    }
+
+    /// Whether all up to this assignment's `until` has ended.
+    pub(crate) fn is_ended(&self, id: PartId) -> bool {
+        self.part(id).is_some_and(Part::is_ended)
+    }
+
+    /// Whether a record of it could not be read; with its place.
+    pub(crate) fn broken_at(&self, id: PartId) -> Option<i64> {
+        self.part(id).and_then(|p| p.is_broken().then(|| p.tracker.watermark()))
+    }
+
+    pub(crate) fn held(&self, id: PartId) -> u32 {
+        self.part(id).map_or(0, |p| p.tracker.held())
+    }
+
+    /// The lowest unfinished offset.
+    pub(crate) fn watermark(&self, id: PartId) -> Option<i64> {
+        self.part(id).map(|p| p.tracker.watermark())
+    }
+
+    /// What a commit of this assignment says now.
+    pub(crate) fn progress(&self, id: PartId, max_runs: usize) -> Option<Progress> {
+        self.part(id).map(|p| p.tracker.progress(max_runs))
+    }
+
+    /// Whether a lane that looks now may find something.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.stopped && !self.ready.is_empty() && self.left != Some(0)
+    }
+
+    /// Something the driver should look at happened; asked once.
+    pub(crate) fn take_signal(&mut self) -> bool {
+        std::mem::take(&mut self.signal)
+    }
+
+    /// Whether anything moved since the last question.
+    pub(crate) fn take_activity(&mut self) -> bool {
+        std::mem::take(&mut self.active)
+    }
+
+    /// As [`take_activity`](Self::take_activity), leaving the answer.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
+    }
+
+    fn list(&mut self, slot: u32) {
+        if let Some(part) = self.parts.get_mut(slot as usize).and_then(Option::as_mut)
+            && !part.listed
+            && part.is_available(self.rules)
+        {
+            part.listed = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    fn part(&self, id: PartId) -> Option<&Part<B>> {
+        self.parts.get(id.slot as usize)?.as_ref().filter(|p| p.assignment.epoch == id.epoch)
+    }
+}
+
+fn get<B>(parts: &mut [Option<Part<B>>], id: PartId) -> Option<&mut Part<B>> {
+    parts.get_mut(id.slot as usize)?.as_mut().filter(|p| p.assignment.epoch == id.epoch)
+}
