@@ -1,4 +1,4 @@
-//! CreatePartitions
+//! CreatePartitions (37): more partitions for topics.
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes};
@@ -13,7 +13,9 @@ message! {
     }
     struct TopicPartitions {
         name: StrBytes,
+        /// The new total, not the increase.
         count: i32,
+        /// `None`: the broker chooses.
         assignments: Option<Vec<Assignment>> = Some(Vec::new()),
     }
     struct Assignment {

@@ -1,4 +1,4 @@
-//! CreateTopics
+//! CreateTopics (19): new topics. KIP-464 (v4: the broker's defaults), KIP-525 (v5: their settings in the answer).
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes, Uuid};
@@ -13,7 +13,9 @@ message! {
     }
     struct CreatableTopic {
         name: StrBytes,
+        /// −1: the broker's default, or as `assignments` say.
         num_partitions: i32,
+        /// −1: the broker's default, or as `assignments` say.
         replication_factor: i16,
         assignments: Vec<ReplicaAssignment>,
         configs: Vec<CreatableTopicConfig>,

@@ -1,4 +1,4 @@
-//! DeleteGroups
+//! DeleteGroups (42): groups without members, with what they have committed.
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes};

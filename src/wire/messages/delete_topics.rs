@@ -1,4 +1,4 @@
-//! DeleteTopics
+//! DeleteTopics (20): topics and all their records, gone. KIP-516 (v6: by id).
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes, Uuid};
@@ -7,6 +7,7 @@ message! {
     api DeleteTopics = 20, versions 1..=6, flexible 4;
 
     request DeleteTopicsRequest {
+        /// By name or, with a null name, by id.
         topics: Vec<DeleteTopicState> [6..],
         topic_names: Vec<StrBytes> [..=5, ignorable],
         timeout_ms: i32,

@@ -1,4 +1,4 @@
-//! DescribeConfigs
+//! DescribeConfigs (32): settings of topics, brokers and others. KIP-226 (where they come from).
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes};
@@ -12,8 +12,10 @@ message! {
         include_documentation: bool [3..],
     }
     struct Resource {
+        /// 2: topic, 4: broker, 8: broker logger, 16: client metrics, 32: group.
         resource_type: i8,
         resource_name: StrBytes,
+        /// `None`: all.
         configuration_keys: Option<Vec<StrBytes>> = Some(Vec::new()),
     }
 
@@ -30,8 +32,10 @@ message! {
     }
     struct ConfigEntry {
         name: StrBytes,
+        /// `None` if sensitive.
         value: Option<StrBytes> = Some(StrBytes::default()),
         read_only: bool,
+        /// 1: set on the topic, 2 to 4: on brokers, 5: default, and more.
         config_source: i8 = -1,
         is_sensitive: bool,
         synonyms: Vec<Synonym>,

@@ -1,4 +1,4 @@
-//! DescribeGroups
+//! DescribeGroups (15): members, state and assignment of classic groups.
 
 use bytes::Bytes;
 

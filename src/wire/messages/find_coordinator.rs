@@ -1,4 +1,4 @@
-//! FindCoordinator
+//! FindCoordinator (10): the broker that coordinates a group or a transactional id. KIP-699 (v4: several at once).
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes};
@@ -8,6 +8,7 @@ message! {
 
     request FindCoordinatorRequest {
         key: StrBytes [..=3],
+        /// 0: group, 1: transaction.
         key_type: i8 [1..],
         coordinator_keys: Vec<StrBytes> [4..],
     }

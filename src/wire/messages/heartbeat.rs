@@ -1,4 +1,4 @@
-//! Heartbeat
+//! Heartbeat (12): a member of a classic group says that it lives, and learns of rebalances.
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes};

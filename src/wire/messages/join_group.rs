@@ -1,4 +1,5 @@
-//! JoinGroup
+//! JoinGroup (11): a member asks the coordinator into a classic group. KIP-62, KIP-345 (static members), KIP-394 (v4:
+//! the first answer may be MEMBER_ID_REQUIRED), KIP-814 (v9: a returning static leader may skip the assignment).
 
 use bytes::Bytes;
 
@@ -11,10 +12,13 @@ message! {
     request JoinGroupRequest {
         group_id: StrBytes,
         session_timeout_ms: i32,
+        /// How long the coordinator waits for members to come back in a rebalance.
         rebalance_timeout_ms: i32 [1.., ignorable] = -1,
         member_id: StrBytes,
+        /// Set by static members.
         group_instance_id: Option<StrBytes> [5..],
         protocol_type: StrBytes,
+        /// In order of preference.
         protocols: Vec<Protocol>,
         reason: Option<StrBytes> [8.., ignorable],
     }
@@ -32,6 +36,7 @@ message! {
         leader: StrBytes,
         skip_assignment: bool [9..],
         member_id: StrBytes,
+        /// Only the leader gets them.
         members: Vec<Member>,
     }
     struct Member {

@@ -1,4 +1,4 @@
-//! LeaveGroup
+//! LeaveGroup (13): members leave at once instead of timing out. KIP-345 (v3: several), KIP-800 (v5: why).
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes};

@@ -1,4 +1,4 @@
-//! ListGroups
+//! ListGroups (16): the groups one broker coordinates; ask every broker. KIP-518 (v4: by state), KIP-848 (v5: by type).
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes};

@@ -1,4 +1,5 @@
-//! OffsetCommit
+//! OffsetCommit (8): the next offsets to read, stored for a group. KIP-211 (v5 drops retention), KIP-320 (v6: epochs),
+//! KIP-848 (v9: member epochs of the new protocol), v10: topics by id.
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes, Uuid};
@@ -8,6 +9,7 @@ message! {
 
     request OffsetCommitRequest {
         group_id: StrBytes,
+        /// −1 for a commit from outside the group.
         generation_id_or_member_epoch: i32 = -1,
         member_id: StrBytes,
         group_instance_id: Option<StrBytes> [7..],
@@ -23,6 +25,7 @@ message! {
         partition_index: i32,
         committed_offset: i64,
         committed_leader_epoch: i32 [6.., ignorable] = -1,
+        /// At most the broker's `offset.metadata.max.bytes` (4,096).
         committed_metadata: Option<StrBytes> = Some(StrBytes::default()),
     }
 

@@ -1,4 +1,5 @@
-//! OffsetFetch
+//! OffsetFetch (9): what a group has committed. KIP-447 (v7: `require_stable`), KIP-709 (v8: several groups), v10:
+//! topics by id.
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes, Uuid};
@@ -8,8 +9,10 @@ message! {
 
     request OffsetFetchRequest {
         group_id: StrBytes [..=7],
+        /// `None`: all of the group.
         topics: Option<Vec<RequestTopic>> [..=7, null 2..] = Some(Vec::new()),
         groups: Vec<RequestGroup> [8..],
+        /// Answer UNSTABLE_OFFSET_COMMIT while a transaction holds commits of the partition.
         require_stable: bool [7..],
     }
     struct RequestTopic {
@@ -20,6 +23,7 @@ message! {
         group_id: StrBytes,
         member_id: Option<StrBytes> [9.., ignorable],
         member_epoch: i32 [9.., ignorable] = -1,
+        /// `None`: all of the group.
         topics: Option<Vec<RequestGroupTopic>> = Some(Vec::new()),
     }
     struct RequestGroupTopic {
@@ -45,6 +49,7 @@ message! {
     }
     struct ResponsePartition {
         partition_index: i32,
+        /// −1: nothing committed.
         committed_offset: i64,
         committed_leader_epoch: i32 [5.., ignorable] = -1,
         metadata: Option<StrBytes> = Some(StrBytes::default()),
@@ -57,6 +62,7 @@ message! {
     }
     struct ResponseGroupPartition {
         partition_index: i32,
+        /// −1: nothing committed.
         committed_offset: i64,
         committed_leader_epoch: i32 = -1,
         metadata: Option<StrBytes> = Some(StrBytes::default()),

@@ -1,4 +1,4 @@
-//! OffsetForLeaderEpoch
+//! OffsetForLeaderEpoch (23): where an epoch ended, to find out whether a log was truncated. KIP-320.
 
 use crate::wire::message::message;
 use crate::wire::{ErrorCode, StrBytes};
@@ -7,6 +7,7 @@ message! {
     api OffsetForLeaderEpoch = 23, versions 2..=4, flexible 4;
 
     request OffsetForLeaderEpochRequest {
+        /// −1: a consumer; the default −2 is a debug client.
         replica_id: i32 [3.., ignorable] = -2,
         topics: Vec<RequestTopic>,
     }

@@ -1,4 +1,4 @@
-//! SyncGroup
+//! SyncGroup (14): the leader hands in the assignments, every member gets its own.
 
 use bytes::Bytes;
 
@@ -15,6 +15,7 @@ message! {
         group_instance_id: Option<StrBytes> [3..],
         protocol_type: Option<StrBytes> [5.., ignorable],
         protocol_name: Option<StrBytes> [5.., ignorable],
+        /// Empty but from the leader.
         assignments: Vec<Assignment>,
     }
     struct Assignment {

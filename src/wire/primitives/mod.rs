@@ -1,6 +1,8 @@
 //! Kafka's primitive types over shared bytes: how they are read, written and held.
 
 mod reader;
+#[cfg(test)]
+mod tests;
 mod values;
 mod writer;
 
