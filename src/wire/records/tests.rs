@@ -226,7 +226,7 @@ fn an_empty_batch_is_legal_and_its_offsets_count() {
 
 #[test]
 fn log_append_time_gives_every_record_the_batch_s_time() {
-    let body = [14, 0, 10, 0, 1, 1, 0, 0]; // length 7: timestamp delta 5, offset delta 0, null key, null value
+    let body = [12, 0, 10, 0, 1, 1, 0]; // length 6: timestamp delta 5, offset delta 0, null key, null value
     let with = |attributes| {
         let batch = batches(seal(&body, 1, attributes, 0)).next().unwrap().unwrap().open(&Limits::default()).unwrap();
         batch.next(&mut Cursor::default()).unwrap().unwrap().timestamp
@@ -238,7 +238,7 @@ fn log_append_time_gives_every_record_the_batch_s_time() {
 #[test]
 fn control_batches_tell_abort_from_commit() {
     for (kind, expected) in [(0, ControlType::Abort), (1, ControlType::Commit), (2, ControlType::Other(2))] {
-        let body = [22, 0, 0, 0, 8, 0, 0, 0, kind, 1, 0, 0];
+        let body = [20, 0, 0, 0, 8, 0, 0, 0, kind, 1, 0];
         let raw = batches(seal(&body[..], 1, 0x30, 0)).next().unwrap().unwrap();
         assert!(raw.is_control() && raw.is_transactional());
         assert_eq!(raw.control_type(), Some(expected));
