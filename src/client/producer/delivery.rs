@@ -1,0 +1,227 @@
+//! How a send ends. All records of a batch share one completion; a [`Delivery`] is that and an index, so that nothing
+//! is allocated per record and a waker is kept only by those that are awaited.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use crate::client::types::{TopicName, TopicPartition};
+use crate::env::lock;
+use crate::error::{Error, Result};
+
+/// Where an acknowledged record is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ack {
+    pub(crate) topic: TopicName,
+    pub(crate) partition: i32,
+    /// `None` if the broker only said that it has the record already (a retry of a batch that had been written).
+    pub(crate) offset: Option<i64>,
+    /// Milliseconds since 1970: the broker's if the topic says so, else the record's own.
+    pub(crate) timestamp: i64,
+}
+
+/// What became of consecutive records of a batch.
+#[derive(Debug, Clone)]
+pub(crate) enum Fate {
+    /// In the log, the first of them at `base_offset`.
+    Written { base_offset: Option<i64>, log_append_time: Option<i64> },
+    /// Not acknowledged.
+    Failed(Error),
+}
+
+/// The completion that all records of one batch share.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    tp: Arc<TopicPartition>,
+    /// Set once. More than one part if the batch had to be split: the index its records start at, and their fate.
+    fates: OnceLock<Vec<(u32, Fate)>>,
+    pending: Mutex<PendingFates>,
+}
+
+#[derive(Debug, Default)]
+struct PendingFates {
+    settled: Vec<(u32, Fate)>,
+    records_settled: u32,
+    wakers: Vec<Waker>,
+}
+
+impl Completion {
+    pub(crate) fn new(tp: Arc<TopicPartition>) -> Arc<Self> {
+        Arc::new(Self { tp, fates: OnceLock::new(), pending: Mutex::default() })
+    }
+
+    /// Says what became of `count` records from index `first`; when all `of` records are settled, wakes who waits.
+    /// Each record is settled exactly once.
+    pub(crate) fn settle(&self, first: u32, count: u32, of: u32, fate: Fate) {
+        let mut pending = lock(&self.pending);
+        pending.settled.push((first, fate));
+        pending.records_settled += count;
+        debug_assert!(pending.records_settled <= of, "a record was settled twice");
+        if pending.records_settled < of {
+            return;
+        }
+        let mut fates = std::mem::take(&mut pending.settled);
+        fates.sort_by_key(|(first, _)| *first);
+        let _ = self.fates.set(fates);
+        let wakers = std::mem::take(&mut pending.wakers);
+        drop(pending);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether every record is settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.fates.get().is_some()
+    }
+
+    /// Ready when every record is settled; else leaves a waker in the slot `slot`.
+    fn poll(&self, cx: &mut Context<'_>, slot: &mut Option<usize>) -> Poll<&[(u32, Fate)]> {
+        if let Some(fates) = self.fates.get() {
+            return Poll::Ready(fates);
+        }
+        let mut pending = lock(&self.pending);
+        if let Some(fates) = self.fates.get() {
+            return Poll::Ready(fates);
+        }
+        let wakers = &mut pending.wakers;
+        match *slot {
+            Some(own) => wakers[own].clone_from(cx.waker()),
+            // One task that awaits many records of a batch needs one waker.
+            None if wakers.last().is_some_and(|last| last.will_wake(cx.waker())) => {}
+            None => {
+                *slot = Some(wakers.len());
+                wakers.push(cx.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Waits until every record is settled, whatever became of them. Cancel-safe.
+    pub(crate) async fn settled(self: Arc<Self>) {
+        let mut slot = None;
+        std::future::poll_fn(move |cx| self.poll(cx, &mut slot).map(|_| ())).await;
+    }
+}
+
+/// The outcome of one appended record: resolves when it is acknowledged or has failed.
+///
+/// Cancel-safe; dropping it does not unsend the record.
+#[must_use = "a Delivery tells whether the record was written"]
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    completion: Arc<Completion>,
+    index: u32,
+    slot: Option<usize>,
+    timestamp: i64,
+}
+
+impl Delivery {
+    pub(super) fn new(completion: Arc<Completion>, index: u32, timestamp: i64) -> Self {
+        Self { completion, index, slot: None, timestamp }
+    }
+
+    /// The partition the record was appended to.
+    pub(crate) fn partition(&self) -> &Arc<TopicPartition> {
+        &self.completion.tp
+    }
+
+    /// Whether awaiting would return at once.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.completion.is_settled()
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<Ack>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Poll::Ready(fates) = this.completion.poll(cx, &mut this.slot) else { return Poll::Pending };
+        let part = fates.partition_point(|(first, _)| *first <= this.index).saturating_sub(1);
+        let (first, fate) = &fates[part];
+        Poll::Ready(match fate {
+            Fate::Failed(error) => Err(error.clone()),
+            Fate::Written { base_offset, log_append_time } => Ok(Ack {
+                topic: this.completion.tp.topic.clone(),
+                partition: this.completion.tp.partition,
+                offset: base_offset.map(|base| base + i64::from(this.index - first)),
+                timestamp: log_append_time.unwrap_or(this.timestamp),
+            }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn completion() -> Arc<Completion> {
+        Completion::new(Arc::new(TopicPartition::new("t", 1)))
+    }
+
+    fn written(base: i64) -> Fate {
+        Fate::Written { base_offset: Some(base), log_append_time: None }
+    }
+
+    #[tokio::test]
+    async fn every_record_gets_its_own_offset() {
+        let completion = completion();
+        let deliveries: Vec<_> = (0..3).map(|i| Delivery::new(completion.clone(), i, 5)).collect();
+        completion.settle(0, 3, 3, written(100));
+        for (delivery, offset) in deliveries.into_iter().zip(100..) {
+            let ack = delivery.await.unwrap();
+            assert_eq!((ack.offset, ack.timestamp, ack.partition), (Some(offset), 5, 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_a_split_batch_end_each_for_itself() {
+        let completion = completion();
+        let [a, b, c] = [0, 1, 2].map(|i| Delivery::new(completion.clone(), i, 0));
+        completion.settle(2, 1, 3, Fate::Failed(Error::new(ErrorKind::MessageTooLarge, "too large")));
+        assert!(!a.is_settled());
+        completion.settle(0, 2, 3, written(7));
+        assert_eq!(a.await.unwrap().offset, Some(7));
+        assert_eq!(b.await.unwrap().offset, Some(8));
+        assert_eq!(c.await.unwrap_err().kind(), ErrorKind::MessageTooLarge);
+    }
+
+    #[tokio::test]
+    async fn all_waiters_of_a_batch_wake_in_one_go() {
+        let completion = completion();
+        let tasks: Vec<_> = (0..10)
+            .map(|i| crate::env::Env::system().spawn(Delivery::new(completion.clone(), i, 0)))
+            .collect();
+        tokio::task::yield_now().await;
+        completion.settle(0, 10, 10, written(0));
+        for (i, task) in tasks.into_iter().enumerate() {
+            assert_eq!(task.await.unwrap().unwrap().offset, Some(i as i64));
+        }
+    }
+
+    #[test]
+    fn a_task_that_awaits_many_records_leaves_one_waker_and_a_moved_delivery_its_latest() {
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        let counts = [0, 1].map(|_| Arc::new(Count(0.into())));
+        let wakers = counts.clone().map(Waker::from);
+        let completion = completion();
+        let mut deliveries: Vec<_> = (0..100).map(|i| Delivery::new(completion.clone(), i, 0)).collect();
+        for delivery in &mut deliveries {
+            assert!(Pin::new(delivery).poll(&mut Context::from_waker(&wakers[0])).is_pending());
+        }
+        assert_eq!(lock(&completion.pending).wakers.len(), 1);
+        for _ in 0..50 {
+            // Delivery 7 shares the first one's waker; moved to another task it leaves its own, once.
+            assert!(Pin::new(&mut deliveries[7]).poll(&mut Context::from_waker(&wakers[1])).is_pending());
+        }
+        assert_eq!(lock(&completion.pending).wakers.len(), 2);
+        completion.settle(0, 100, 100, written(0));
+        assert_eq!(counts.map(|c| c.0.load(std::sync::atomic::Ordering::SeqCst)), [1, 1]);
+    }
+}
