@@ -9,6 +9,7 @@ mod envelope;
 mod error;
 mod group;
 mod net;
+mod partitioner;
 mod wire;
 mod worker;
 

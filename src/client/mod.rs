@@ -2,8 +2,10 @@
 //! The rooms above reach partitions through the seam in `backend`; none of them knows a request version.
 #![allow(dead_code)]
 
+pub(crate) mod backend;
 pub(crate) mod config;
 pub(crate) mod fetch;
+pub(crate) mod producer;
 pub(crate) mod retry;
 pub(crate) mod topology;
 pub(crate) mod types;
