@@ -190,9 +190,8 @@ mod tests {
     #[tokio::test]
     async fn all_waiters_of_a_batch_wake_in_one_go() {
         let completion = completion();
-        let tasks: Vec<_> = (0..10)
-            .map(|i| crate::env::Env::system().spawn(Delivery::new(completion.clone(), i, 0)))
-            .collect();
+        let tasks: Vec<_> =
+            (0..10).map(|i| crate::env::Env::system().spawn(Delivery::new(completion.clone(), i, 0))).collect();
         tokio::task::yield_now().await;
         completion.settle(0, 10, 10, written(0));
         for (i, task) in tasks.into_iter().enumerate() {

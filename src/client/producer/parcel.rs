@@ -97,7 +97,16 @@ impl Parcel {
             let body = builder.finish(compression)?;
             let (completion, last_error) = (self.completion.clone(), self.last_error.clone());
             let first = self.first + first;
-            Ok(Self { body, header: Bytes::new(), completion, first, of: self.of, deadline: self.deadline, reserved, last_error })
+            Ok(Self {
+                body,
+                header: Bytes::new(),
+                completion,
+                first,
+                of: self.of,
+                deadline: self.deadline,
+                reserved,
+                last_error,
+            })
         };
         let reserved = self.reserved / 2;
         Ok([piece(0, half, reserved)?, piece(half, self.count() - half, self.reserved - reserved)?])

@@ -253,7 +253,8 @@ impl PartitionQueue {
                     Ok(parcel) => (ticket, parcel),
                     Err(error) => {
                         lock(&self.state).sequencer.forget(ticket);
-                        let error = Error::from(error).wrap(ErrorKind::NotWritten, format!("{}: cannot be encoded", self.tp));
+                        let error =
+                            Error::from(error).wrap(ErrorKind::NotWritten, format!("{}: cannot be encoded", self.tp));
                         completion.settle(0, count, count, Fate::Failed(error));
                         self.release(&completion, reserved);
                         return self.take(now, owner);
@@ -418,7 +419,10 @@ impl PartitionQueue {
         match cause {
             Some(error) if error.kind() == ErrorKind::MessageTooLarge && !maybe_written => error.wrap(
                 ErrorKind::MessageTooLarge,
-                format!("{}: the message is larger than the topic allows: raise the topic's max.message.bytes", self.tp),
+                format!(
+                    "{}: the message is larger than the topic allows: raise the topic's max.message.bytes",
+                    self.tp
+                ),
             ),
             cause => self.end(maybe_written, cause),
         }

@@ -268,10 +268,16 @@ fn whatever_fails_the_log_holds_each_message_once_and_in_order() {
                 let fault = if calm { 100 } else { rng.u32(0..100) };
                 let answer = match fault {
                     0..10 => RETRY,
-                    10..15 => UNKNOWN,                                   // lost on the way there
-                    15..25 => { log.append(stamp, &records); UNKNOWN }   // lost on the way back
+                    10..15 => UNKNOWN, // lost on the way there
+                    15..25 => {
+                        log.append(stamp, &records);
+                        UNKNOWN
+                    } // lost on the way back
                     25..27 => Answer::Failed { maybe_written: false },
-                    27..29 => { log.append(stamp, &records); Answer::Failed { maybe_written: true } }
+                    27..29 => {
+                        log.append(stamp, &records);
+                        Answer::Failed { maybe_written: true }
+                    }
                     29..32 => Answer::TooLarge,
                     _ => log.append(stamp, &records),
                 };
@@ -295,7 +301,10 @@ fn whatever_fails_the_log_holds_each_message_once_and_in_order() {
         }
         assert!(log.records.is_sorted_by(|a, b| a < b), "seed {seed}: twice or out of order: {:?}", log.records);
         assert!(acked.iter().all(|r| log.records.binary_search(r).is_ok()), "seed {seed}: an acknowledged one is lost");
-        assert!(failed.iter().all(|r| log.records.binary_search(r).is_err()), "seed {seed}: NotWritten, but in the log");
+        assert!(
+            failed.iter().all(|r| log.records.binary_search(r).is_err()),
+            "seed {seed}: NotWritten, but in the log"
+        );
         assert!(s.is_empty() && wire.is_empty(), "seed {seed}: something hangs");
         assert_eq!(acked.len() + failed.len() + maybe.len(), made, "seed {seed}");
     }
