@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod backend;
+mod cluster;
 pub(crate) mod config;
 pub(crate) mod fetch;
 pub(crate) mod producer;
@@ -10,4 +11,6 @@ pub(crate) mod retry;
 pub(crate) mod topology;
 pub(crate) mod types;
 
+pub(crate) use cluster::{Cluster, Use};
+pub(crate) use config::ClientConfig;
 pub use types::{Isolation, TopicId};

@@ -11,7 +11,7 @@ use crate::client::types::{TopicId, TopicName, TopicPartition};
 use crate::wire::ErrorCode;
 
 /// One merged view of the cluster.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Topology {
     pub(crate) cluster_id: Option<Arc<str>>,
     /// The controller as brokers name it (under KRaft any broker that forwards); −1 unknown.
@@ -33,7 +33,7 @@ pub(crate) struct BrokerMeta {
 }
 
 /// One topic; partitions are indexed by their number.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TopicMeta {
     pub(crate) name: TopicName,
     /// Zero if the broker is too old to tell.

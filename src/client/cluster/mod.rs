@@ -1,0 +1,168 @@
+//! One Kafka cluster: what is known of it, and connections to its brokers. Everything that talks to brokers goes
+//! through here. A task of its own keeps the metadata fresh until the last handle is dropped.
+
+mod bootstrap;
+mod coordinator;
+mod core;
+mod metadata;
+mod pool;
+mod retrying;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::core::Core;
+pub(crate) use self::pool::Use;
+use crate::client::config::ClientConfig;
+use crate::client::topology::{BrokerMeta, TopicMeta, Topology};
+use crate::client::types::{TopicName, TopicPartition};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::Connection;
+
+/// A handle; clones share the cluster. With the last one go its task and connections.
+#[derive(Clone)]
+pub(crate) struct Cluster(Arc<Handle>);
+
+struct Handle {
+    core: Arc<Core>,
+    metadata: JoinHandle<()>,
+}
+
+impl Cluster {
+    /// Asks the seeds until one answers. If none does, the error lists each with its reason. Takes at most the
+    /// connect timeout twice. Cancel-safe.
+    pub(crate) async fn connect(config: ClientConfig, env: Env) -> Result<Cluster> {
+        let core = Arc::new(Core::new(config, env)?);
+        core.bootstrap().await?;
+        let metadata = core.env.spawn(metadata::run(core.clone()));
+        Ok(Cluster(Arc::new(Handle { core, metadata })))
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.0.core.env
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.0.core.config
+    }
+
+    /// What is known now.
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        self.0.core.metadata.topology()
+    }
+
+    /// Every later topology.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<Topology>> {
+        self.0.core.metadata.changes()
+    }
+
+    /// The topic, asked for if it is not known; it stays part of metadata requests from then on. Waits a little for
+    /// a topic no broker knows: right after its creation that is normal. Cancel-safe.
+    pub(crate) async fn topic(&self, name: &str) -> Result<Arc<TopicMeta>> {
+        self.wait_for_topic(name, self.config().unknown_topic_wait).await
+    }
+
+    /// [`topic`](Self::topic) with a limit of its own; zero asks once.
+    pub(crate) async fn wait_for_topic(&self, name: &str, limit: Duration) -> Result<Arc<TopicMeta>> {
+        self.0.core.topic(name, limit).await
+    }
+
+    /// The topic, if brokers know it now. Cancel-safe.
+    pub(crate) async fn find_topic(&self, name: &str) -> Result<Option<Arc<TopicMeta>>> {
+        match self.wait_for_topic(name, Duration::ZERO).await {
+            Ok(topic) => Ok(Some(topic)),
+            Err(e) if e.kind() == ErrorKind::UnknownTopic => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Metadata requests leave the topic out from now on, and what is known of it goes.
+    pub(crate) fn forget_topic(&self, name: &str) {
+        self.0.core.metadata.forget_topic(name);
+    }
+
+    /// Asks for new metadata soon: many calls become one request, and there is a pause between requests.
+    pub(crate) fn refresh(&self) {
+        self.0.core.metadata.refresh();
+    }
+
+    /// Metadata that was asked for after this call. Cancel-safe.
+    pub(crate) async fn refresh_now(&self) -> Result<Arc<Topology>> {
+        self.0.core.metadata.refresh_now().await
+    }
+
+    /// Takes in the leader that a Produce or Fetch answer named (KIP-951), with its address if that came along.
+    pub(crate) fn learn_leader(&self, tp: &TopicPartition, leader: i32, epoch: i32, endpoint: Option<BrokerMeta>) {
+        self.0.core.metadata.learn_leader(tp, leader, epoch, endpoint);
+    }
+
+    /// A connection to a broker for one kind of traffic; opened if there is none. Callers that come while it is
+    /// being opened wait for that one attempt. Cancel-safe.
+    pub(crate) async fn connection(&self, broker: i32, use_: Use) -> Result<Connection> {
+        self.0.core.connection(broker, use_).await
+    }
+
+    /// The control connection of whichever broker is reachable. Cancel-safe.
+    pub(crate) async fn any_connection(&self) -> Result<Connection> {
+        self.0.core.any_connection().await
+    }
+
+    /// Gives up a connection: it ends when its last request is answered. Join connections are given up after the
+    /// rebalance.
+    pub(crate) fn release(&self, broker: i32, use_: &Use) {
+        self.0.core.pool.release(broker, use_);
+    }
+
+    /// The group's coordinator, asked for if it is not known. Cancel-safe.
+    pub(crate) async fn coordinator(&self, group: &str) -> Result<i32> {
+        self.0.core.coordinator(group).await
+    }
+
+    /// `broker` is no longer (or not yet) the coordinator of `group`.
+    pub(crate) fn forget_coordinator(&self, group: &str, broker: i32) {
+        self.0.core.coordinators.forget(group, broker);
+    }
+
+    /// Tries until it succeeds, fails for good, or `limit` is over; see [`retrying`].
+    pub(crate) async fn retrying<T, F>(&self, what: &str, limit: Duration, attempt: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        retrying::retrying(&self.0.core, what, limit, attempt).await
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.metadata.abort();
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cluster({})", self.config().brokers.join(","))
+    }
+}
+
+/// No broker answered: one error that says of each why.
+fn none_answered(what: &str, reasons: Vec<Error>) -> Error {
+    let kind = match reasons.first() {
+        // All agree on something better than "unreachable", such as a wrong protocol.
+        Some(first) if reasons.iter().all(|e| e.kind() == first.kind()) => first.kind(),
+        _ => ErrorKind::Connection,
+    };
+    let reasons: Vec<_> = reasons.iter().map(|e| format!("\n  {e}")).collect();
+    Error::new(kind, format!("{what}: check the addresses and that the cluster is up{}", reasons.concat()))
+}
+
+fn name_of(text: &str) -> TopicName {
+    TopicName::from(text)
+}
