@@ -18,3 +18,10 @@ pub use dispatcher::{Config, PartitionerKind, TopicDefaults};
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
 pub use wire::records::Compression;
+
+/// Entry points to the decoders for `fuzz/`. No part of the API.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::wire::fuzzing::{consumer_protocol, headers, record_batches, requests, responses};
+}

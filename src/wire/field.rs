@@ -306,9 +306,12 @@ impl<T: Field> Nullable for Vec<T> {
 
     fn read_nullable(r: &mut Reader, at: At) -> Result<Option<Self>, DecodeError> {
         let Some(n) = read_len32(r, at)? else { return Ok(None) };
-        // Never reserve more memory than the rest of the frame has bytes; beyond that, grow with what really comes.
+        // Never reserve more memory than the rest of the frame has bytes; beyond that, double with what really comes.
         let mut out = Vec::with_capacity(n.min(r.remaining() / size_of::<T>().max(1)));
-        for _ in 0..n {
+        for read in 0..n {
+            if read == out.capacity() {
+                out.reserve_exact(read.clamp(1, n - read));
+            }
             out.push(T::read(r, at)?);
         }
         Ok(Some(out))

@@ -213,7 +213,7 @@ macro_rules! fields {
             )),*]);
         }
 
-        #[cfg(test)]
+        #[cfg(any(test, feature = "fuzzing"))]
         impl $crate::wire::sample::Sample for $name {
             fn sample(g: &mut $crate::wire::sample::Gen, at: $crate::wire::field::At, _null: bool) -> Self {
                 let mut value = Self::default();

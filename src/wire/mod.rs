@@ -6,12 +6,14 @@
 mod error;
 mod error_code;
 mod field;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub(crate) mod header;
 pub(crate) mod message;
 pub(crate) mod messages;
 pub(crate) mod primitives;
 pub(crate) mod records;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod sample;
 #[cfg(test)]
 mod schema;
