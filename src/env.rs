@@ -111,6 +111,11 @@ impl Env {
         tokio::spawn(future)
     }
 
+    /// Threads that run tasks at once.
+    pub(crate) fn workers(&self) -> usize {
+        tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers())
+    }
+
     /// Draws from the seeded generator.
     pub(crate) fn random<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         draw(&mut lock(&self.0.rng))

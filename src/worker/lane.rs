@@ -18,7 +18,6 @@ use super::scheduler::{Done, End, Item, PartId, Run, Work};
 use crate::client::types::TopicPartition;
 use crate::env::Env;
 use crate::wire::records::RecordView;
-use crate::{Error, ErrorKind};
 
 /// Records per turn of a lane.
 const CHUNK: u32 = 64;
@@ -114,7 +113,6 @@ where
             let view = match origin.block.batch().next(&mut run.at) {
                 Ok(Some(view)) => view,
                 Ok(None) | Err(_) => {
-                    self.unreadable(&origin);
                     self.done.push(Done { index: run.index, count: run.count, end: End::Unreadable, ..done });
                     run.count = 0;
                     break;
@@ -224,26 +222,15 @@ where
     fn failed(&self, error: HandlerError, tp: &TopicPartition, offset: i64) -> End {
         let error = error.into_error(tp, offset);
         tracing::debug!(target: "dispatcher::worker", %error, "a handler failed");
-        self.shared.failures.push(Failure { record: Some((tp.clone(), offset)), error });
+        self.shared.failures.push(Failure { record: Some((tp.clone(), offset)), error: error.clone() });
         match self.rules.on_failure {
             OnFailure::Skip => End::Finished,
             OnFailure::Hold => End::Held,
             OnFailure::Stop => {
-                self.shared.halt();
+                self.shared.halt_for(error);
                 End::Stopped
             }
         }
-    }
-
-    fn unreadable(&self, origin: &Origin<B>) {
-        let (tp, base) = (&origin.assignment.tp, origin.block.batch().header().base_offset);
-        let error = Error::new(
-            ErrorKind::CorruptBatch,
-            format!(
-                "the batch of {tp} at offset {base} holds bytes that are no records: nothing at or past it is handled"
-            ),
-        );
-        self.shared.failures.push(Failure { record: None, error });
     }
 }
 

@@ -62,25 +62,9 @@ impl Finished {
 
     /// Reads what [`encode`](Self::encode) wrote, if it was written beside exactly this offset of this log.
     pub(crate) fn decode(text: &str, topic_id: TopicId, committed: i64) -> Option<Self> {
-        if text.len() > MAX_TEXT || topic_id == TopicId::default() {
-            return None;
-        }
-        let bytes = BASE64.decode(text.strip_prefix(TAG)?).ok()?;
-        let (body, crc) = bytes.split_at_checked(bytes.len().checked_sub(CRC)?)?;
-        if crc32c::crc32c(body).to_be_bytes() != crc {
-            return None;
-        }
-        let (head, mut rest) = body.split_at_checked(HEAD)?;
-        let (id, head) = head.split_first_chunk::<16>()?;
-        let (base, head) = head.split_first_chunk::<8>()?;
-        let (epoch, _) = head.split_first_chunk::<4>()?;
-        let mut found = Self {
-            topic_id: crate::wire::Uuid(*id),
-            base: i64::from_be_bytes(*base),
-            leader_epoch: i32::from_be_bytes(*epoch),
-            runs: Vec::new(),
-        };
-        if found.topic_id != topic_id || found.base != committed || committed < 0 {
+        let bytes = checked(text)?;
+        let (mut found, mut rest) = Self::head(&bytes)?;
+        if found.topic_id != topic_id || topic_id.is_zero() || found.base != committed || committed < 0 {
             return None;
         }
         let mut last = found.base;
@@ -99,10 +83,38 @@ impl Finished {
         (!found.runs.is_empty()).then_some(found)
     }
 
+    /// The topic that metadata beside this very offset was written for.
+    pub(crate) fn topic_of(text: &str, committed: i64) -> Option<TopicId> {
+        let bytes = checked(text)?;
+        let (found, _) = Self::head(&bytes)?;
+        (found.base == committed).then_some(found.topic_id)
+    }
+
+    /// What comes before the runs, and the runs' bytes.
+    fn head(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (id, rest) = bytes.split_first_chunk::<16>()?;
+        let (base, rest) = rest.split_first_chunk::<8>()?;
+        let (epoch, rest) = rest.split_first_chunk::<4>()?;
+        let (base, leader_epoch) = (i64::from_be_bytes(*base), i32::from_be_bytes(*epoch));
+        Some((Self { topic_id: crate::wire::Uuid(*id), base, leader_epoch, runs: Vec::new() }, rest))
+    }
+
     /// One past the highest finished offset.
     pub(crate) fn end(&self) -> i64 {
         self.runs.last().map_or(self.base, |r| r.1)
     }
+}
+
+/// The bytes behind tag and base64, if their checksum is right.
+fn checked(text: &str) -> Option<Vec<u8>> {
+    if text.len() > MAX_TEXT {
+        return None;
+    }
+    let mut bytes = BASE64.decode(text.strip_prefix(TAG)?).ok()?;
+    let (body, crc) = bytes.split_last_chunk::<CRC>()?;
+    let (length, right) = (body.len(), crc32c::crc32c(body).to_be_bytes() == *crc);
+    bytes.truncate(length);
+    right.then_some(bytes)
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -4,7 +4,9 @@
 #![allow(dead_code, unused_imports, reason = "integrating")]
 
 mod cancel;
+mod commit;
 mod config;
+mod consumer;
 mod failure;
 mod handle;
 mod job;
@@ -12,9 +14,13 @@ mod keys;
 mod lane;
 mod metadata;
 mod part;
+mod policy;
 mod pool;
 mod record;
 mod scheduler;
+mod seam;
+mod start;
+mod stop;
 #[cfg(test)]
 mod testkit;
 mod tracker;

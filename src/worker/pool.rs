@@ -3,7 +3,7 @@
 //! that leaves work behind wakes the next.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::lane::Lane;
 use super::record::{Block, Record};
 use super::scheduler::{Done, Scheduler, Work};
 use crate::env::{Env, lock};
+use crate::{Error, ErrorKind};
 
 /// What every lane does alike.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,8 @@ pub(crate) struct Shared<B> {
     /// Nothing that was taken may still start.
     halted: AtomicBool,
     lanes: AtomicUsize,
+    /// The error that stopped the consumer under [`OnFailure::Stop`].
+    first: OnceLock<Error>,
     pub(crate) failures: Failures,
 }
 
@@ -64,6 +67,7 @@ impl<B: Block> Shared<B> {
             signal: Notify::new(),
             halted: AtomicBool::new(false),
             lanes: AtomicUsize::new(lanes),
+            first: OnceLock::new(),
             failures,
         })
     }
@@ -124,6 +128,17 @@ impl<B: Block> Shared<B> {
     pub(crate) fn halt(&self) {
         self.halted.store(true, Ordering::Release);
         self.with(Scheduler::stop);
+    }
+
+    /// Halts because a handler failed.
+    pub(crate) fn halt_for(&self, error: Error) {
+        let _ = self.first.set(error);
+        self.halt();
+    }
+
+    /// The error of the first handler that failed under [`OnFailure::Stop`].
+    pub(crate) fn first_failure(&self) -> Error {
+        self.first.get().cloned().unwrap_or_else(|| Error::new(ErrorKind::Handler, "a handler failed"))
     }
 
     pub(crate) fn is_halted(&self) -> bool {

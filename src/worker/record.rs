@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::cancel::Cancel;
+use crate::client::fetch::FetchedBatch;
 use crate::client::types::{AssignmentEpoch, TopicPartition};
 use crate::wire::records::{Batch, Cursor, HeaderIter, RecordView};
 
@@ -17,6 +18,20 @@ pub(crate) trait Block: Send + Sync + 'static {
     fn start(&self) -> Cursor;
     /// Records from `start` on.
     fn count(&self) -> u32;
+}
+
+impl Block for FetchedBatch {
+    fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    fn start(&self) -> Cursor {
+        self.start
+    }
+
+    fn count(&self) -> u32 {
+        self.count
+    }
 }
 
 /// One assignment of one partition, as its records see it.

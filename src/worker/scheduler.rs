@@ -255,6 +255,13 @@ impl<B: Block> Scheduler<B> {
     pub(crate) fn close(&mut self, id: PartId) {
         if let Some(part) = get(&mut self.parts, id) {
             part.assignment.close();
+        }
+        self.clear(id);
+    }
+
+    /// Drops what is not handed out yet and will not be.
+    pub(crate) fn clear(&mut self, id: PartId) {
+        if let Some(part) = get(&mut self.parts, id) {
             self.backlog -= part.queued();
             part.clear();
         }

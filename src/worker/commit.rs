@@ -1,0 +1,160 @@
+//! Committing: builds what an OffsetCommit says from the trackers' progress, and learns from its answer. One periodic
+//! commit is under way at a time; revocation and stop make their own after it.
+
+use std::pin::Pin;
+
+use super::consumer::{Driver, Owned};
+use super::metadata::{Finished, MAX_RUNS};
+use super::scheduler::PartId;
+use super::seam::{Feed, Log, Membership};
+use super::tracker::Progress;
+use crate::client::fetch::FetchEvent;
+use crate::client::types::TopicPartition;
+use crate::group::{CommitOffset, GroupEvent};
+use crate::wire::ErrorCode;
+use crate::{Error, Result};
+
+/// What was last committed for a partition, to see whether there is anything new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Point {
+    pub(super) offset: i64,
+    /// `None`: unknown, and only of interest once there are runs.
+    pub(super) metadata: Option<String>,
+}
+
+/// A commit that was sent: what it says, and its answer.
+pub(super) type Sent = (Vec<(TopicPartition, PartId, Point)>, Result<Vec<(TopicPartition, ErrorCode)>>);
+
+/// One under way.
+pub(super) type Committing = Pin<Box<dyn Future<Output = Sent> + Send>>;
+
+/// Waits for the commit under way; for ever without one. Cancel-safe.
+pub(super) async fn answer(committing: &mut Option<Committing>) -> Sent {
+    match committing {
+        Some(commit) => {
+            let sent = commit.await;
+            *committing = None;
+            sent
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl<M, L, F, G> Driver<M, L, F, G>
+where
+    M: Membership,
+    L: Log,
+    F: Feed<FetchEvent>,
+    G: Feed<GroupEvent>,
+{
+    /// The timer fired: commit what is new, look for handlers that stand still.
+    pub(super) fn tick(&mut self) {
+        let now = self.env.now();
+        let active = self.shared.take_activity();
+        if self.committing.is_none() {
+            self.committing = self.commit_of(None);
+        }
+        self.report_stalls();
+        let busy = active || self.committing.is_some() || self.shared.with(|s| s.in_flight() > 0);
+        if busy {
+            self.shared.arm();
+        }
+        self.policy.looked(now, busy);
+    }
+
+    /// A commit of what is new in `partitions`, or in all; `None` when nothing is.
+    pub(super) fn commit_of(&self, partitions: Option<&[TopicPartition]>) -> Option<Committing> {
+        let mut points = Vec::new();
+        let mut offsets = Vec::new();
+        for (tp, owned) in &self.owned {
+            let Owned::Running(running) = owned else { continue };
+            if partitions.is_some_and(|only| !only.contains(tp)) {
+                continue;
+            }
+            let Some(progress) = self.shared.with(|s| s.progress(running.id, MAX_RUNS)) else { continue };
+            let commit = self.commit_offset(tp, progress);
+            let point = Point { offset: commit.offset, metadata: Some(commit.metadata.clone()) };
+            let news = match &running.committed {
+                None => true,
+                Some(last) if last.offset != point.offset => true,
+                Some(Point { metadata: None, .. }) => !commit.metadata.is_empty(),
+                Some(last) => *last != point,
+            };
+            if news {
+                points.push((tp.clone(), running.id, point));
+                offsets.push((tp.clone(), commit));
+            }
+        }
+        if offsets.is_empty() {
+            return None;
+        }
+        let membership = self.membership.clone();
+        Some(Box::pin(async move { (points, membership.commit(offsets).await) }))
+    }
+
+    fn commit_offset(&self, tp: &TopicPartition, progress: Progress) -> CommitOffset {
+        let Progress { offset, leader_epoch, runs, runs_epoch } = progress;
+        let metadata = if runs.is_empty() {
+            String::new()
+        } else {
+            let topic_id = self.log.topic_id(&tp.topic);
+            Finished { topic_id, base: offset, leader_epoch: runs_epoch, runs }.encode()
+        };
+        CommitOffset { offset, leader_epoch, metadata }
+    }
+
+    /// Notes what the group has now. What failed stays new and is committed again at the next look.
+    pub(super) fn committed(&mut self, (points, answer): Sent) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return self.warn(error),
+        };
+        let mut refused: Option<Error> = None;
+        for (tp, id, point) in points {
+            match answer.iter().find(|(answered, _)| *answered == tp).map(|(_, code)| *code) {
+                Some(ErrorCode::NONE) => {
+                    if let Some(Owned::Running(running)) = self.owned.get_mut(&tp)
+                        && running.id == id
+                    {
+                        running.committed = Some(point);
+                    }
+                }
+                Some(code) => {
+                    refused.get_or_insert_with(|| Error::from_code(code, format_args!("OffsetCommit of {tp}")));
+                }
+                None => {}
+            }
+        }
+        if let Some(error) = refused {
+            self.warn(error);
+        }
+    }
+
+    /// Warns once about each record that has kept its partition's watermark for `stall_after`.
+    fn report_stalls(&mut self) {
+        let (now, limit) = (self.env.now(), self.config.stall_after);
+        for (tp, owned) in &mut self.owned {
+            let Owned::Running(running) = owned else { continue };
+            let id = running.id;
+            let (watermark, in_flight, held) =
+                self.shared.with(|s| (s.watermark(id).unwrap_or(-1), s.in_flight_of(id), s.held(id)));
+            if in_flight == 0 || held > 0 || watermark != running.stands.0 {
+                running.stands = (watermark, (in_flight > 0).then_some(now));
+                continue;
+            }
+            match running.stands.1 {
+                None => running.stands.1 = Some(now),
+                Some(since) if now.saturating_duration_since(since) >= limit => {
+                    tracing::warn!(
+                        target: "dispatcher::worker",
+                        %tp, offset = watermark, limit_s = limit.as_secs(),
+                        "a handler has not ended for stall_after: its record holds back the commits of its partition"
+                    );
+                    // Not again before the watermark moves.
+                    running.stands.1 = now.checked_add(std::time::Duration::from_secs(u32::MAX.into()));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! One consumer: the task that ties a group membership, the fetcher and the lanes together. It owns who is assigned
+//! what; records themselves go from its feed into the scheduler and never through it again. Taking partitions away and
+//! ending are in `stop.rs`, committing in `commit.rs`.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+
+use super::commit::{Committing, Point};
+use super::config::{ConsumerConfig, Order};
+use super::failure::{Failure, Failures, HandlerError};
+use super::handle::{ConsumerHandle, Outcome};
+use super::part::Prepared;
+use super::policy::CommitPolicy;
+use super::pool::{LaneRules, Pool, Shared, lanes_for};
+use super::record::{Assignment, Record};
+use super::scheduler::{PartId, Rules, Scheduler};
+use super::seam::{Feed, Guard, Log, Membership};
+use super::start::{Start, Starting, positions};
+use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
+use crate::client::types::{AssignmentEpoch, TopicPartition};
+use crate::env::Env;
+use crate::group::GroupEvent;
+use crate::{Error, ErrorKind, Result};
+
+/// Between two attempts to find out where partitions start.
+const START_RETRY: Duration = Duration::from_millis(500);
+
+/// A partition we own.
+pub(super) enum Owned {
+    /// Its start is being found out.
+    Starting(AssignmentEpoch),
+    Running(Running),
+}
+
+/// A partition whose records are handled.
+pub(super) struct Running {
+    pub(super) id: PartId,
+    pub(super) assignment: Arc<Assignment>,
+    /// Reads as long as it is here.
+    pub(super) guard: Option<Guard>,
+    /// What the group has committed, as far as we know.
+    pub(super) committed: Option<Point>,
+    /// The watermark, and since when it has stood there while handlers run.
+    pub(super) stands: (i64, Option<Instant>),
+    /// It reached `max_held`, or cannot be read on.
+    pub(super) ended: bool,
+}
+
+impl Owned {
+    fn epoch(&self) -> AssignmentEpoch {
+        match self {
+            Self::Starting(epoch) => *epoch,
+            Self::Running(running) => running.assignment.epoch,
+        }
+    }
+}
+
+/// Why the consumer ends.
+#[derive(Debug)]
+pub(super) enum Reason {
+    /// Asked to, or all it was to do is done.
+    Done,
+    /// The handle was dropped: nobody waits.
+    Dropped,
+    /// A handler failed under `Stop`; the error is kept by then.
+    HandlerFailed,
+    Failed(Error),
+}
+
+type Found = (Vec<Starting>, Result<Vec<(Starting, Start)>>);
+
+/// See the file's head.
+pub(super) struct Driver<M, L, F, G> {
+    pub(super) env: Env,
+    pub(super) config: ConsumerConfig,
+    pub(super) shared: Arc<Shared<FetchedBatch>>,
+    pub(super) pool: Option<Pool>,
+    pub(super) membership: Arc<M>,
+    pub(super) log: Arc<L>,
+    feed: F,
+    pub(super) events: G,
+    pub(super) owned: BTreeMap<TopicPartition, Owned>,
+    starting: FuturesUnordered<Pin<Box<dyn Future<Output = Found> + Send>>>,
+    pub(super) policy: CommitPolicy,
+    pub(super) committing: Option<Committing>,
+    epochs: u64,
+    assigned: bool,
+    /// The first partition that cannot be read on.
+    pub(super) fault: Option<Error>,
+}
+
+/// Starts a consumer over a membership whose events come from `events`, and a log whose data comes from `feed`.
+pub(super) fn start<M, L, F, G, H, Fut>(
+    env: Env,
+    (membership, events): (Arc<M>, G),
+    (log, feed): (Arc<L>, F),
+    config: ConsumerConfig,
+    handler: H,
+) -> ConsumerHandle
+where
+    M: Membership,
+    L: Log,
+    F: Feed<FetchEvent>,
+    G: Feed<GroupEvent>,
+    H: Fn(Record<FetchedBatch>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    let failures = Failures::default();
+    let (handle, stop_asked, outcome) = ConsumerHandle::new(failures.clone());
+    let concurrency = config.concurrency.max(1);
+    let lanes = lanes_for(concurrency, env.workers());
+    let order = config.effective_order();
+    let rules = Rules { order, lanes: lanes as u32, max_held: config.max_held.max(1), count: config.count };
+    let shared = Shared::new(Scheduler::new(rules), lanes, failures);
+    let lane_rules = LaneRules {
+        on_failure: config.on_failure,
+        handler_timeout: config.handler_timeout,
+        spawn_each: config.spawn_each,
+        serial: order == Order::Partition,
+    };
+    let pool = Some(Pool::start(&env, &shared, lane_rules, concurrency, handler));
+    let policy = CommitPolicy::new(config.commit_interval);
+    let driver = Driver {
+        env: env.clone(),
+        config,
+        shared,
+        pool,
+        membership,
+        log,
+        feed,
+        events,
+        owned: BTreeMap::new(),
+        starting: FuturesUnordered::new(),
+        policy,
+        committing: None,
+        epochs: 0,
+        assigned: false,
+        fault: None,
+    };
+    env.spawn(driver.run(stop_asked, outcome));
+    handle
+}
+
+impl<M, L, F, G> Driver<M, L, F, G>
+where
+    M: Membership,
+    L: Log,
+    F: Feed<FetchEvent>,
+    G: Feed<GroupEvent>,
+{
+    async fn run(mut self, mut stop_asked: watch::Receiver<bool>, outcome: watch::Sender<Outcome>) {
+        let reason = self.work(&mut stop_asked).await;
+        tracing::debug!(target: "dispatcher::worker", ?reason, "the consumer ends");
+        let failures = self.shared.failures.clone();
+        let ended = self.finish(reason, &mut stop_asked).await;
+        outcome.send_replace(Some(ended));
+        failures.end();
+    }
+
+    /// Until there is a reason to end.
+    async fn work(&mut self, stop_asked: &mut watch::Receiver<bool>) -> Reason {
+        loop {
+            if let Some(reason) = self.look() {
+                return reason;
+            }
+            let env = self.env.clone();
+            let due = self.policy.due();
+            let timer = async move {
+                match due {
+                    Some(due) => env.sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { biased;
+                changed = stop_asked.changed() => match changed {
+                    Ok(()) => return Reason::Done,
+                    Err(_) => return Reason::Dropped,
+                },
+                event = self.events.recv() => match event {
+                    Some(event) => if let Some(reason) = self.group_event(event).await {
+                        return reason;
+                    },
+                    None => {
+                        let text = "the group membership has ended: subscribe again";
+                        return Reason::Failed(Error::new(ErrorKind::Closed, text));
+                    }
+                },
+                Some(found) = self.starting.next() => if let Some(reason) = self.found(found) {
+                    return reason;
+                },
+                done = super::commit::answer(&mut self.committing) => self.committed(done),
+                () = self.shared.signal.notified() => {}
+                () = timer => self.tick(),
+                Some(event) = self.feed.recv() => self.fetched(event),
+            }
+        }
+    }
+
+    /// Looks at what the lanes may have changed.
+    fn look(&mut self) -> Option<Reason> {
+        let now = self.env.now();
+        let (exhausted, failed, active) =
+            self.shared.with(|s| (s.is_exhausted(), s.has_failed(), s.is_active()));
+        if failed {
+            return Some(Reason::HandlerFailed);
+        }
+        if exhausted {
+            return Some(Reason::Done);
+        }
+        if active {
+            self.shared.arm();
+            self.policy.touch(now);
+        }
+        if self.shared.lanes() == 0 {
+            let text = "the runtime ended the handlers' tasks: keep it running as long as the subscription";
+            return Some(Reason::Failed(Error::new(ErrorKind::Closed, text)));
+        }
+        self.look_at_limits();
+        (self.config.until_end && self.all_ended()).then_some(Reason::Done)
+    }
+
+    /// Partitions that hold too many failed records, or bytes that are no records, are read no further.
+    fn look_at_limits(&mut self) {
+        for (tp, owned) in &mut self.owned {
+            let Owned::Running(running) = owned else { continue };
+            if running.ended {
+                continue;
+            }
+            let id = running.id;
+            let (held, broken) = self.shared.with(|s| (s.held(id), s.broken_at(id)));
+            let error = if held >= self.config.max_held {
+                let at = self.shared.with(|s| s.watermark(id)).unwrap_or(-1);
+                let text = format!("{tp} is paused: {held} failed records are held, the lowest at offset {at}");
+                Error::new(ErrorKind::Handler, format!("{text}: mend the handler and restart"))
+            } else if let Some(at) = broken {
+                let text = format!("{tp} stops at offset {at}: the batch there holds bytes that are no records");
+                Error::new(ErrorKind::CorruptBatch, text)
+            } else {
+                continue;
+            };
+            tracing::warn!(target: "dispatcher::worker", "{error}");
+            running.ended = true;
+            running.guard = None;
+            self.shared.with(|s| s.clear(id));
+            if broken.is_some() {
+                self.fault.get_or_insert(error.clone());
+            }
+            self.shared.failures.push(Failure { record: None, error });
+        }
+    }
+
+    fn all_ended(&self) -> bool {
+        let ended = |owned: &Owned| match owned {
+            Owned::Starting(_) => false,
+            Owned::Running(r) => self.shared.with(|s| {
+                s.is_ended(r.id) || (r.ended && s.in_flight_of(r.id) == 0)
+            }),
+        };
+        self.assigned && self.owned.values().all(ended)
+    }
+
+    async fn group_event(&mut self, event: GroupEvent) -> Option<Reason> {
+        match event {
+            GroupEvent::Assigned { partitions, generation } => {
+                tracing::debug!(target: "dispatcher::worker", ?partitions, generation = generation.id, "assigned");
+                self.assigned = true;
+                self.begin(partitions, false);
+            }
+            GroupEvent::Revoke { partitions, deadline, done } => self.revoke(&partitions, deadline, done).await,
+            GroupEvent::Lost { partitions } => self.lose(&partitions),
+            GroupEvent::Failed(error) => return Some(Reason::Failed(error)),
+            GroupEvent::Warning(error) => self.warn(error),
+        }
+        None
+    }
+
+    pub(super) fn warn(&self, error: Error) {
+        tracing::warn!(target: "dispatcher::worker", "{error}");
+        self.shared.failures.push(Failure { record: None, error });
+    }
+
+    /// Finds out where newly owned partitions start.
+    fn begin(&mut self, partitions: Vec<TopicPartition>, recreated: bool) {
+        let mut starting = Vec::with_capacity(partitions.len());
+        for tp in partitions {
+            self.epochs += 1;
+            let epoch = AssignmentEpoch(self.epochs);
+            if let Some(Owned::Running(old)) = self.owned.insert(tp.clone(), Owned::Starting(epoch)) {
+                self.discard(old);
+            }
+            starting.push(Starting { tp, epoch, recreated });
+        }
+        self.search(starting, None);
+    }
+
+    fn search(&mut self, starting: Vec<Starting>, wait: Option<Duration>) {
+        if starting.is_empty() {
+            return;
+        }
+        let (membership, log, env) = (self.membership.clone(), self.log.clone(), self.env.clone());
+        let (config, failures) = (self.config.clone(), self.shared.failures.clone());
+        self.starting.push(Box::pin(async move {
+            if let Some(wait) = wait {
+                env.sleep(wait).await;
+            }
+            let found = positions(membership, log, config, failures, starting.clone()).await;
+            (starting, found)
+        }));
+    }
+
+    fn is_awaited(&self, starting: &Starting) -> bool {
+        matches!(self.owned.get(&starting.tp), Some(Owned::Starting(epoch)) if *epoch == starting.epoch)
+    }
+
+    fn found(&mut self, (mut starting, found): Found) -> Option<Reason> {
+        match found {
+            Ok(found) => {
+                for (starting, start) in found {
+                    if self.is_awaited(&starting) {
+                        self.attach(&starting, start);
+                    }
+                }
+            }
+            Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),
+            Err(error) => {
+                starting.retain(|s| self.is_awaited(s));
+                if !starting.is_empty() {
+                    self.warn(error);
+                    self.search(starting, Some(START_RETRY));
+                }
+            }
+        }
+        None
+    }
+
+    fn attach(&mut self, starting: &Starting, start: Start) {
+        let Starting { tp, epoch, .. } = starting;
+        let assignment = Assignment::new(tp.clone(), *epoch);
+        let Start { position, finished, until, committed } = start;
+        tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
+        let point = Point { offset: position.offset, metadata: None };
+        let id = self
+            .shared
+            .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, finished, until));
+        let guard = self.log.attach(tp, position, *epoch);
+        // Where `skip_existing` starts is committed at once: a crash must not skip what comes after it.
+        let pinned = self.config.skip_existing && !committed;
+        if pinned {
+            self.policy.touch(self.env.now());
+        }
+        let running = Running {
+            id,
+            assignment,
+            guard: Some(guard),
+            committed: (!pinned).then_some(point),
+            stands: (position.offset, None),
+            ended: false,
+        };
+        self.owned.insert(tp.clone(), Owned::Running(running));
+    }
+
+    fn fetched(&mut self, event: FetchEvent) {
+        match event {
+            FetchEvent::Fetched(fetched) => self.data(fetched),
+            FetchEvent::Error(error) => self.fetch_error(error),
+        }
+    }
+
+    /// The partition's present assignment, if `epoch` is it.
+    fn running(&mut self, tp: &TopicPartition, epoch: AssignmentEpoch) -> Option<&mut Running> {
+        match self.owned.get_mut(tp) {
+            Some(Owned::Running(running)) if running.assignment.epoch == epoch => Some(running),
+            _ => None,
+        }
+    }
+
+    fn data(&mut self, fetched: Fetched) {
+        let Some(running) = self.running(&fetched.tp, fetched.epoch) else { return };
+        let id = running.id;
+        if running.ended {
+            return;
+        }
+        let mut prepared = Vec::with_capacity(fetched.batches.len());
+        for batch in fetched.batches {
+            let base = batch.batch.header().base_offset;
+            match Prepared::new(batch) {
+                Ok(Some(block)) => prepared.push(block),
+                Ok(None) => {}
+                Err(error) => {
+                    self.shared.with(|s| s.push(id, prepared, base));
+                    let text = format!("{} stops at offset {base}: its batch cannot be read", fetched.tp);
+                    let error = Error::new(ErrorKind::CorruptBatch, text).with_source(error);
+                    self.stop_partition(&fetched.tp, fetched.epoch, error);
+                    return;
+                }
+            }
+        }
+        self.shared.with(|s| s.push(id, prepared, fetched.next_offset));
+    }
+
+    /// Reads no further; what has been read is still handled.
+    fn stop_partition(&mut self, tp: &TopicPartition, epoch: AssignmentEpoch, error: Error) {
+        if let Some(running) = self.running(tp, epoch) {
+            running.ended = true;
+            running.guard = None;
+            self.fault.get_or_insert(error.clone());
+            self.warn(error);
+        }
+    }
+
+    fn fetch_error(&mut self, FetchError { tp, epoch, fault, error }: FetchError) {
+        match fault {
+            FetchFault::Notice => self.warn(error),
+            FetchFault::BadBatch { .. } => self.stop_partition(&tp, epoch, error),
+            FetchFault::Recreated if self.running(&tp, epoch).is_some() => {
+                self.warn(error);
+                self.begin(vec![(*tp).clone()], true);
+            }
+            FetchFault::Recreated => {}
+        }
+    }
+
+    /// Ends an assignment at once: nothing more of it starts, what is running ends into nothing.
+    pub(super) fn discard(&self, running: Running) {
+        self.shared.with(|s| s.remove(running.id));
+        running.assignment.cancel.raise();
+    }
+
+    pub(super) fn epoch_of(&self, tp: &TopicPartition) -> Option<AssignmentEpoch> {
+        self.owned.get(tp).map(Owned::epoch)
+    }
+}

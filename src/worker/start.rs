@@ -1,0 +1,135 @@
+//! Where a newly assigned partition starts: at the group's committed offset if it can be believed, else by the start
+//! policy. Metadata beside it says which records above are finished already.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::config::ConsumerConfig;
+use super::failure::{Failure, Failures};
+use super::metadata::Finished;
+use super::seam::{Log, Membership};
+use super::tracker::OffsetRun;
+use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicPartition};
+use crate::group::Committed;
+use crate::{Error, ErrorKind, Result};
+
+/// A partition and the assignment it starts for.
+#[derive(Debug, Clone)]
+pub(crate) struct Starting {
+    pub(crate) tp: TopicPartition,
+    pub(crate) epoch: AssignmentEpoch,
+    /// Its topic was created anew: what the group has committed belongs to another log.
+    pub(crate) recreated: bool,
+}
+
+/// Where it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) position: Position,
+    /// Finished above `position`.
+    pub(crate) finished: Vec<OffsetRun>,
+    /// Where `until_end` ends.
+    pub(crate) until: Option<i64>,
+    /// `position` is what the group has committed.
+    pub(crate) committed: bool,
+}
+
+/// Finds out for all of `starting` at once. Fails as a whole; the caller decides whether to ask again.
+pub(crate) async fn positions<M: Membership, L: Log>(
+    membership: Arc<M>,
+    log: Arc<L>,
+    config: ConsumerConfig,
+    failures: Failures,
+    starting: Vec<Starting>,
+) -> Result<Vec<(Starting, Start)>> {
+    let tps: Vec<_> = starting.iter().map(|s| s.tp.clone()).collect();
+    let known: Vec<_> = starting.iter().filter(|s| !s.recreated).map(|s| s.tp.clone()).collect();
+    let mut committed: BTreeMap<TopicPartition, Committed> = BTreeMap::new();
+    if !known.is_empty() {
+        let answer = membership.committed(&known).await?;
+        committed.extend(answer.into_iter().filter_map(|(tp, c)| Some((tp, c.filter(|c| c.offset >= 0)?))));
+    }
+    let with: Vec<_> = tps.iter().filter(|tp| committed.contains_key(tp)).cloned().collect();
+    let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted).await?;
+    for tp in &with {
+        if let (Some(c), Some(end)) = (committed.get(tp), ends.get(tp))
+            && let Some(why) = disbelief(c, *end, log.topic_id(&tp.topic))
+        {
+            let text = format!("the committed offset {} of {tp} {why}: starting at the log's beginning", c.offset);
+            tracing::warn!(target: "dispatcher::worker", "{text}");
+            failures.push(Failure { record: None, error: Error::new(ErrorKind::Protocol, text) });
+            committed.remove(tp);
+        }
+    }
+    // What was committed once is never skipped: `skip_existing` speaks only for partitions new to the group.
+    let newest = |tp: &TopicPartition| config.skip_existing && known.contains(tp) && !with.contains(tp);
+    let (latest, earliest): (Vec<_>, Vec<_>) =
+        tps.iter().filter(|tp| !committed.contains_key(tp)).cloned().partition(|tp| newest(tp));
+    let mut fresh = offsets(&*log, &latest, OffsetAt::Latest, config.isolation).await?;
+    fresh.extend(offsets(&*log, &earliest, OffsetAt::Earliest, config.isolation).await?);
+    let untils = if config.until_end {
+        offsets(&*log, &tps, OffsetAt::Latest, config.isolation).await?
+    } else {
+        BTreeMap::new()
+    };
+    let mut found = Vec::with_capacity(starting.len());
+    for partition in starting {
+        let tp = &partition.tp;
+        let topic_id = log.topic_id(&tp.topic);
+        let position = match (committed.get(tp), fresh.get(tp)) {
+            (Some(c), _) => Position { offset: c.offset, leader_epoch: c.leader_epoch, topic_id },
+            (None, Some(offset)) => Position { offset: *offset, leader_epoch: -1, topic_id },
+            (None, None) => return Err(missing(tp)),
+        };
+        let finished = match committed.get(tp) {
+            Some(c) => finished(&*log, tp, c).await,
+            None => Vec::new(),
+        };
+        let until = if config.until_end { Some(*untils.get(tp).ok_or_else(|| missing(tp))?) } else { None };
+        let committed = committed.contains_key(tp);
+        found.push((partition, Start { position, finished, until, committed }));
+    }
+    Ok(found)
+}
+
+fn missing(tp: &TopicPartition) -> Error {
+    Error::new(ErrorKind::Protocol, format!("the broker left {tp} out of its answer to ListOffsets: try again"))
+}
+
+async fn offsets<L: Log>(
+    log: &L,
+    tps: &[TopicPartition],
+    at: OffsetAt,
+    isolation: Isolation,
+) -> Result<BTreeMap<TopicPartition, i64>> {
+    if tps.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(log.offsets(tps, at, isolation).await?.into_iter().collect())
+}
+
+/// Why a committed offset cannot be meant for this log.
+fn disbelief(committed: &Committed, end: i64, topic_id: crate::client::TopicId) -> Option<String> {
+    if committed.offset > end {
+        return Some(format!("lies beyond the log's end {end}"));
+    }
+    let written_for = Finished::topic_of(&committed.metadata, committed.offset)?;
+    (written_for != topic_id && !topic_id.is_zero()).then(|| format!("was committed for the topic's former id {written_for}"))
+}
+
+/// The finished records that the commit's metadata names, if its log still holds them.
+async fn finished<L: Log>(log: &L, tp: &TopicPartition, committed: &Committed) -> Vec<OffsetRun> {
+    let topic_id = log.topic_id(&tp.topic);
+    let Some(finished) = Finished::decode(&committed.metadata, topic_id, committed.offset) else { return Vec::new() };
+    match log.epoch_end(tp, finished.leader_epoch).await {
+        Ok(Some(end)) if end >= finished.end() => finished.runs,
+        Ok(_) => {
+            tracing::debug!(target: "dispatcher::worker", %tp, "the log changed since the commit: metadata ignored");
+            Vec::new()
+        }
+        Err(error) => {
+            tracing::debug!(target: "dispatcher::worker", %tp, %error, "metadata cannot be checked: ignored");
+            Vec::new()
+        }
+    }
+}
