@@ -121,6 +121,13 @@ pub(crate) enum GroupEvent {
 pub(crate) struct RevokeDone(pub(super) oneshot::Sender<()>);
 
 impl RevokeDone {
+    /// An answer and where it arrives, for tests of the worker.
+    #[cfg(test)]
+    pub(crate) fn pair() -> (Self, oneshot::Receiver<()>) {
+        let (answer, answered) = oneshot::channel();
+        (Self(answer), answered)
+    }
+
     /// The partitions are drained and their last commit was answered.
     pub(crate) fn finish(self) {
         let _ = self.0.send(());

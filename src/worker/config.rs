@@ -45,6 +45,8 @@ pub(crate) struct ConsumerConfig {
     pub(crate) handler_timeout: Option<Duration>,
     /// Unfinished or held records at which a partition pauses. Default 10,000.
     pub(crate) max_held: u32,
+    /// Tasks that run handlers. Default: the runtime's workers, `concurrency` at most.
+    pub(crate) lanes: Option<usize>,
     /// Run each handler as a task of its own, for handlers that block their thread. Default: no.
     pub(crate) spawn_each: bool,
 }
@@ -65,6 +67,7 @@ impl Default for ConsumerConfig {
             stall_after: Duration::from_secs(60),
             handler_timeout: None,
             max_held: 10_000,
+            lanes: None,
             spawn_each: false,
         }
     }

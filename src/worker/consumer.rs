@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use super::commit::{Committing, Point};
@@ -30,6 +30,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// Between two attempts to find out where partitions start.
 const START_RETRY: Duration = Duration::from_millis(500);
+
+/// Fetched blocks taken in before looking at anything else.
+const BURST: usize = 63;
 
 /// A partition we own.
 pub(super) enum Owned {
@@ -114,7 +117,7 @@ where
     let failures = Failures::default();
     let (handle, stop_asked, outcome) = ConsumerHandle::new(failures.clone());
     let concurrency = config.concurrency.max(1);
-    let lanes = lanes_for(concurrency, env.workers());
+    let lanes = lanes_for(concurrency, config.lanes.unwrap_or_else(|| env.workers()));
     let order = config.effective_order();
     let rules = Rules { order, lanes: lanes as u32, max_held: config.max_held.max(1), count: config.count };
     let shared = Shared::new(Scheduler::new(rules), lanes, failures);
@@ -197,7 +200,16 @@ where
                 done = super::commit::answer(&mut self.committing) => self.committed(done),
                 () = self.shared.signal.notified() => {}
                 () = timer => self.tick(),
-                Some(event) = self.feed.recv() => self.fetched(event),
+                Some(event) = self.feed.recv() => {
+                    self.fetched(event);
+                    // One look at everything else serves a burst of small blocks.
+                    for _ in 0..BURST {
+                        match self.feed.recv().now_or_never() {
+                            Some(Some(event)) => self.fetched(event),
+                            _ => break,
+                        }
+                    }
+                }
             }
         }
     }
@@ -205,8 +217,8 @@ where
     /// Looks at what the lanes may have changed.
     fn look(&mut self) -> Option<Reason> {
         let now = self.env.now();
-        let (exhausted, failed, active) =
-            self.shared.with(|s| (s.is_exhausted(), s.has_failed(), s.is_active()));
+        let (exhausted, failed, active, alarm) =
+            self.shared.with(|s| (s.is_exhausted(), s.has_failed(), s.is_active(), s.take_alarm()));
         if failed {
             return Some(Reason::HandlerFailed);
         }
@@ -221,7 +233,9 @@ where
             let text = "the runtime ended the handlers' tasks: keep it running as long as the subscription";
             return Some(Reason::Failed(Error::new(ErrorKind::Closed, text)));
         }
-        self.look_at_limits();
+        if alarm {
+            self.look_at_limits();
+        }
         (self.config.until_end && self.all_ended()).then_some(Reason::Done)
     }
 
@@ -258,9 +272,7 @@ where
     fn all_ended(&self) -> bool {
         let ended = |owned: &Owned| match owned {
             Owned::Starting(_) => false,
-            Owned::Running(r) => self.shared.with(|s| {
-                s.is_ended(r.id) || (r.ended && s.in_flight_of(r.id) == 0)
-            }),
+            Owned::Running(r) => self.shared.with(|s| s.is_ended(r.id) || (r.ended && s.in_flight_of(r.id) == 0)),
         };
         self.assigned && self.owned.values().all(ended)
     }
@@ -345,9 +357,8 @@ where
         let Start { position, finished, until, committed } = start;
         tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
         let point = Point { offset: position.offset, metadata: None };
-        let id = self
-            .shared
-            .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, finished, until));
+        let id =
+            self.shared.with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, finished, until));
         let guard = self.log.attach(tp, position, *epoch);
         // Where `skip_existing` starts is committed at once: a crash must not skip what comes after it.
         let pinned = self.config.skip_existing && !committed;

@@ -23,6 +23,8 @@ mod start;
 mod stop;
 #[cfg(test)]
 mod testkit;
+#[cfg(test)]
+mod tests;
 mod tracker;
 
 pub(crate) use cancel::Cancel;

@@ -118,6 +118,8 @@ pub(crate) struct Scheduler<B> {
     failed: bool,
     /// Something happened since [`take_signal`](Self::take_signal) that the driver should look at.
     signal: bool,
+    /// A partition reached `max_held` or cannot be read on, since [`take_alarm`](Self::take_alarm).
+    alarm: bool,
     /// Records moved since [`take_activity`](Self::take_activity).
     active: bool,
 }
@@ -134,6 +136,7 @@ impl<B: Block> Scheduler<B> {
             stopped: false,
             failed: false,
             signal: false,
+            alarm: false,
             active: false,
         }
     }
@@ -187,7 +190,7 @@ impl<B: Block> Scheduler<B> {
             part.listed = false;
             let id = PartId { slot, epoch: part.assignment.epoch };
             let n = part.take(id, self.rules, want - taken, work);
-            self.signal |= part.is_broken();
+            self.alarm |= part.is_broken();
             taken += n;
             if n > 0 {
                 self.list(slot);
@@ -239,8 +242,8 @@ impl<B: Block> Scheduler<B> {
         if let Some(part) = get(&mut self.parts, done.part) {
             part.complete(&done);
             let (closed, held) = (part.assignment.is_closed(), part.tracker.held() >= self.rules.max_held);
-            self.signal |= (closed && part.in_flight == 0) || part.is_ended() || part.is_broken();
-            self.signal |= held && done.end == End::Held;
+            self.signal |= (closed && part.in_flight == 0) || part.is_ended();
+            self.alarm |= part.is_broken() || (held && done.end == End::Held);
             if done.end == End::Stopped {
                 self.stopped = true;
                 self.failed = true;
@@ -336,7 +339,12 @@ impl<B: Block> Scheduler<B> {
 
     /// Something the driver should look at happened; asked once.
     pub(crate) fn take_signal(&mut self) -> bool {
-        std::mem::take(&mut self.signal)
+        std::mem::take(&mut self.signal) || self.alarm
+    }
+
+    /// Whether to look for partitions at `max_held` or that cannot be read on; asked once.
+    pub(crate) fn take_alarm(&mut self) -> bool {
+        std::mem::take(&mut self.alarm)
     }
 
     /// Whether anything moved since the last question.

@@ -114,7 +114,8 @@ fn disbelief(committed: &Committed, end: i64, topic_id: crate::client::TopicId) 
         return Some(format!("lies beyond the log's end {end}"));
     }
     let written_for = Finished::topic_of(&committed.metadata, committed.offset)?;
-    (written_for != topic_id && !topic_id.is_zero()).then(|| format!("was committed for the topic's former id {written_for}"))
+    (written_for != topic_id && !topic_id.is_zero())
+        .then(|| format!("was committed for the topic's former id {written_for}"))
 }
 
 /// The finished records that the commit's metadata names, if its log still holds them.

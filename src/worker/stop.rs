@@ -148,14 +148,14 @@ where
 
     /// Waits for all running handlers, while the group goes on.
     async fn drain_all(&mut self, limit: Instant, stop_asked: &mut watch::Receiver<bool>) {
-        let mut dropped = false;
+        let (mut dropped, mut gone) = (false, false);
         while self.shared.with(|s| s.in_flight()) > 0 && self.shared.lanes() > 0 {
             tokio::select! { biased;
                 () = self.shared.signal.notified() => {}
                 changed = stop_asked.changed(), if !dropped => if changed.is_err() {
                     dropped = true;
                 },
-                event = self.events.recv() => match event {
+                event = self.events.recv(), if !gone => match event {
                     Some(GroupEvent::Revoke { partitions, deadline, done }) => {
                         self.revoke(&partitions, deadline.min(limit), done).await;
                     }
@@ -163,10 +163,7 @@ where
                     // What is assigned now goes with the leave.
                     Some(GroupEvent::Assigned { .. }) => {}
                     Some(GroupEvent::Warning(error)) => self.warn(error),
-                    Some(GroupEvent::Failed(_)) | None => {
-                        self.env.sleep_until(limit).await;
-                        return;
-                    }
+                    Some(GroupEvent::Failed(_)) | None => gone = true,
                 },
                 sent = super::commit::answer(&mut self.committing) => self.committed(sent),
                 () = self.env.sleep_until(limit) => return,
