@@ -122,7 +122,7 @@ mod tests {
             assert_eq!(format!("{:08x}", fnv1a(&key)), row["fnv1a32"].as_str().unwrap());
             assert_eq!(u64::from(SaramaHash.partition(&key, partitions)), row["partition"].as_u64().unwrap(), "{row}");
         }
-        assert!(rows.len() >= 90);
+        assert!(rows.len() >= 50);
     }
 
     #[test]

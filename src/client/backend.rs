@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::producer::PartitionQueue;
+use super::types::TopicPartition;
 
 /// What is asked of one partition.
 #[async_trait]
@@ -14,4 +15,10 @@ pub(crate) trait PartitionClient: Send + Sync + 'static {
     /// The queue has, or will have, something to send. The client takes batches out with
     /// [`PartitionQueue::take`] when it can send them, and settles each exactly once. Returns at once.
     fn submit(&self, queue: &Arc<PartitionQueue>);
+}
+
+/// One way to reach partitions: the native one, or another client library.
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// The client of one partition, known or not.
+    fn partition(&self, tp: &TopicPartition) -> Arc<dyn PartitionClient>;
 }

@@ -219,13 +219,17 @@ impl PartitionQueue {
     }
 
     /// Takes nothing more in and fails what is not under way.
-    pub(super) fn shut(&self, error: Error) {
+    pub(super) fn shut(self: &Arc<Self>, error: Error) {
         let mut dead = Dead { why: Some(error.clone()), ..Dead::default() };
         let mut state = lock(&self.state);
         state.shut.get_or_insert(error);
         state.kill(&mut dead, |_| true);
+        let listed = state.stage != Stage::Idle;
         drop(state);
         self.bury(dead);
+        if listed {
+            self.submit(); // so that the client lets go of it
+        }
     }
 
     /// The next batch for the broker `owner`, if it may be sent now. Compresses and stamps it.
@@ -321,6 +325,20 @@ impl PartitionQueue {
                 }
             }
         }
+    }
+
+    /// Fails what has run out of time, while nothing can be sent; the next deadline, or `None` if nothing waits.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        let mut dead = Dead::default();
+        let mut state = lock(&self.state);
+        dead.why = state.shut.clone();
+        let shut = dead.why.is_some();
+        state.kill(&mut dead, |deadline| shut || deadline <= now);
+        let next = state.deadline();
+        state.stage = if next.is_some() { Stage::Listed } else { Stage::Idle };
+        drop(state);
+        self.bury(dead);
+        next
     }
 
     /// Takes in how a try ended.

@@ -254,8 +254,8 @@ impl<B> Sequencer<B> {
                 return Verdict::Failed { batch, maybe_written };
             }
             Answer::Retry { maybe_written } => entry.maybe_written |= maybe_written,
-            // Behind another batch it only says that the other one failed.
-            Answer::OutOfOrder if at > 0 => {}
+            // Behind another batch, or a gap, it only says that the one before failed.
+            Answer::OutOfOrder if at > 0 || self.gap == Gap::Renumber => {}
             Answer::OutOfOrder | Answer::UnknownProducer => self.gap = Gap::Bump,
         }
         self.entries[at].state = State::Waiting(batch);

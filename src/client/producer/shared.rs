@@ -1,6 +1,7 @@
 //! What all partitions of one producer share.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
 
@@ -24,12 +25,22 @@ pub(crate) struct Shared {
     pub(crate) identity: IdentityCell,
     pub(super) backoff: BackoffConfig,
     spare: Mutex<Vec<BytesMut>>,
+    closed: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn new(env: Env, config: ProducerConfig, backoff: BackoffConfig) -> Self {
         let budget = Budget::new(config.buffer_memory);
-        Self { env, config, budget, identity: IdentityCell::default(), backoff, spare: Mutex::default() }
+        Self { env, config, budget, identity: IdentityCell::default(), backoff, spare: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    /// No more is taken in, and nobody waits for what is not under way.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Memory for a batch.

@@ -246,14 +246,14 @@ fn whatever_fails_the_log_holds_each_message_once_and_in_order() {
         // Batches under way at the broker, in the order of one connection.
         let mut wire: VecDeque<(Ticket, Vec<usize>, ProducerStamp)> = VecDeque::new();
         let mut calm = false;
-        for step in 0..400 {
+        for step in 0..500 {
             if step == 300 {
                 calm = true;
             }
             let mut lost = vec![];
             if rng.bool() || wire.is_empty() {
                 match s.next(now, Some(present), &mut lost) {
-                    Next::Fresh if made < 200 => {
+                    Next::Fresh if made < 200 && !calm => {
                         let count = rng.usize(1..4);
                         let records: Vec<_> = (made..made + count).collect();
                         made += count;

@@ -1,0 +1,259 @@
+//! The loop of one broker: which queues are due, when to connect, what is under way.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::request::{Landed, RequestBuilder};
+use super::{Inbox, NO_LEADER, Router, identity};
+use crate::client::cluster::{Cluster, Use};
+use crate::client::producer::queue::{PartitionQueue, Take};
+use crate::client::retry::Backoff;
+use crate::env::lock;
+use crate::error::{Error, Result};
+use crate::net::Connection;
+
+/// Produce requests under way per connection. A broker works on one at a time; the others are on their way.
+const MAX_REQUESTS: usize = 5;
+/// While partitions wait for a leader, it is asked for this often.
+const LEADER_POLL: Duration = Duration::from_millis(500);
+
+type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// See the module.
+pub(super) struct Drain {
+    broker: i32,
+    cluster: Cluster,
+    router: Weak<Router>,
+    inbox: Arc<Inbox>,
+    slots: BTreeMap<u64, Slot>,
+    /// The last queue that was served: the next request begins behind it.
+    served: u64,
+    connection: Option<Connection>,
+    opening: Option<Task<Result<Connection>>>,
+    backoff: Backoff,
+    flights: FuturesUnordered<Task<Landed>>,
+}
+
+/// A queue this task has to look at.
+struct Slot {
+    queue: Arc<PartitionQueue>,
+    /// When it may have something to send.
+    due: Instant,
+    /// When one of its batches runs out of time.
+    deadline: Instant,
+}
+
+impl Drain {
+    pub(super) fn new(broker: i32, cluster: Cluster, router: Weak<Router>, inbox: Arc<Inbox>) -> Self {
+        let backoff = Backoff::new(cluster.config().retry_backoff);
+        Self {
+            broker,
+            cluster,
+            router,
+            inbox,
+            slots: BTreeMap::new(),
+            served: 0,
+            connection: None,
+            opening: None,
+            backoff,
+            flights: FuturesUnordered::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let env = self.cluster.env().clone();
+        let mut changes = self.cluster.changes();
+        let inbox = self.inbox.clone();
+        loop {
+            let mut now = env.now();
+            if self.read_mail(now) && self.flights.is_empty() {
+                return;
+            }
+            self.route(now);
+            while self.can_send() && self.send(now) {
+                now = env.now();
+            }
+            self.expire(now);
+            self.connect();
+            let wake_at = self.wake_at(now);
+            tokio::select! {
+                biased;
+                Some(landed) = self.flights.next() => self.land(landed),
+                opened = connecting(&mut self.opening) => self.opened(opened),
+                () = inbox.arrived.notified() => {}
+                Ok(()) = changes.changed() => {
+                    changes.mark_unchanged();
+                    self.slots.values_mut().for_each(|slot| slot.due = now);
+                }
+                () = env.sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
+            }
+        }
+    }
+
+    /// Takes in submitted queues; true when there will never be more.
+    fn read_mail(&mut self, now: Instant) -> bool {
+        let mut mail = lock(&self.inbox.new);
+        for queue in mail.queues.drain(..) {
+            let id = queue.id();
+            self.slots.insert(id, Slot { queue, due: now, deadline: now });
+        }
+        mail.closed
+    }
+
+    fn can_send(&mut self) -> bool {
+        if self.connection.as_ref().is_some_and(Connection::is_closed) {
+            self.connection = None;
+        }
+        self.connection.is_some() && self.flights.len() < MAX_REQUESTS
+    }
+
+    /// Hands queues whose leader is another broker to that one's task, once nothing of theirs is under way here.
+    fn route(&mut self, now: Instant) {
+        if !self.slots.values().any(|slot| slot.due <= now) {
+            return;
+        }
+        let Some(router) = self.router.upgrade() else { return };
+        let topology = self.cluster.topology();
+        let moved = |slot: &Slot| {
+            let leader = topology.partition(slot.queue.tp()).map_or(NO_LEADER, |p| p.leader).max(NO_LEADER);
+            slot.due <= now && leader != self.broker && slot.queue.in_flight() == 0
+        };
+        for (_, slot) in self.slots.extract_if(.., |_, slot| moved(slot)) {
+            slot.queue.retry_now();
+            router.submit(&slot.queue);
+        }
+        if self.broker == NO_LEADER && !self.slots.is_empty() {
+            self.cluster.refresh();
+        }
+    }
+
+    /// Sends one request with a batch of each queue that is due, as far as they fit; false if none was.
+    fn send(&mut self, now: Instant) -> bool {
+        let Some(connection) = self.connection.clone() else { return false };
+        let topology = self.cluster.topology();
+        let mut request = RequestBuilder::new(topology.clone());
+        let order = self.slots.range(self.served + 1..).chain(self.slots.range(..=self.served));
+        let due: Vec<u64> = order.filter(|(_, slot)| slot.due <= now).map(|(&id, _)| id).collect();
+        for id in due {
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            if topology.partition(slot.queue.tp()).is_some_and(|p| p.leader != self.broker) {
+                // Its batches under way here are waited for; the last answer brings it back.
+                slot.due = slot.deadline.max(now + LEADER_POLL);
+                continue;
+            }
+            match slot.queue.take(now, self.broker) {
+                Take::Batch(batch) => {
+                    self.served = id;
+                    request.push(batch);
+                    if request.is_full() {
+                        break;
+                    }
+                }
+                Take::Later(at) => slot.due = at,
+                Take::NeedsIdentity(at) => {
+                    slot.due = at;
+                    identity::obtain(&self.cluster, &slot.queue);
+                }
+                Take::Idle => {
+                    self.slots.remove(&id);
+                }
+            }
+        }
+        match request.start(&connection, self.broker, now) {
+            Some(flight) => {
+                self.flights.push(Box::pin(flight));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// While nothing can be sent, batches still run out of time.
+    fn expire(&mut self, now: Instant) {
+        if self.can_send() {
+            return;
+        }
+        self.slots.retain(|_, slot| {
+            if slot.deadline <= now {
+                match slot.queue.expire(now) {
+                    Some(deadline) => slot.deadline = deadline,
+                    None => return false,
+                }
+            }
+            true
+        });
+    }
+
+    fn connect(&mut self) {
+        let wanted = self.broker != NO_LEADER && !self.slots.is_empty();
+        if wanted && self.connection.is_none() && self.opening.is_none() {
+            let (cluster, broker) = (self.cluster.clone(), self.broker);
+            let pause = match self.backoff.failures() {
+                0 => Duration::ZERO,
+                _ => self.cluster.env().random(|rng| self.backoff.next(rng)),
+            };
+            self.opening = Some(Box::pin(async move {
+                cluster.env().sleep(pause).await;
+                cluster.connection(broker, Use::Produce).await
+            }));
+        }
+    }
+
+    fn opened(&mut self, opened: Result<Connection>) {
+        self.opening = None;
+        match opened {
+            Ok(connection) => {
+                self.backoff.reset();
+                self.connection = Some(connection);
+            }
+            Err(error) => {
+                tracing::debug!(target: "dispatcher::client", broker = self.broker, %error, "cannot produce");
+                let _counted = self.cluster.env().random(|rng| self.backoff.next(rng));
+                self.slots.values().for_each(|slot| slot.queue.note(&error));
+                self.cluster.refresh();
+            }
+        }
+    }
+
+    /// When to look again if nothing else happens.
+    fn wake_at(&mut self, now: Instant) -> Option<Instant> {
+        let earliest = if self.can_send() {
+            self.slots.values().map(|slot| slot.due).min()
+        } else {
+            self.slots.values().map(|slot| slot.deadline).min()
+        };
+        match self.broker {
+            NO_LEADER => earliest.map(|at| at.min(now + LEADER_POLL)),
+            _ => earliest,
+        }
+    }
+
+    /// Settles the batches of an answered, or lost, request.
+    fn land(&mut self, landed: Landed) {
+        let now = self.cluster.env().now();
+        let mut error: Option<Error> = None;
+        for (batch, outcome) in landed.judge(&self.cluster, self.broker, &mut error) {
+            let queue = batch.queue.clone();
+            queue.settle(batch, outcome, now);
+            let slot = self.slots.entry(queue.id());
+            slot.or_insert_with(|| Slot { queue, due: now, deadline: now }).due = now;
+        }
+        if let Some(error) = error {
+            tracing::debug!(target: "dispatcher::client", broker = self.broker, %error, "produce request failed");
+            self.cluster.refresh();
+        }
+    }
+}
+
+/// The connection, once it is open; never if none is being opened.
+async fn connecting(opening: &mut Option<Task<Result<Connection>>>) -> Result<Connection> {
+    match opening {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
+    }
+}
