@@ -6,6 +6,7 @@ pub(crate) mod backend;
 mod cluster;
 pub(crate) mod config;
 pub(crate) mod fetch;
+pub(crate) mod native;
 pub(crate) mod producer;
 pub(crate) mod retry;
 pub(crate) mod topology;

@@ -183,3 +183,6 @@ impl fmt::Debug for Producer {
         write!(f, "Producer({} bytes buffered)", self.buffered())
     }
 }
+
+#[cfg(test)]
+mod tests;

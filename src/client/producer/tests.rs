@@ -1,0 +1,3 @@
+//! Promises of the producer as a whole.
+
+mod live;
