@@ -31,7 +31,15 @@ pub(crate) struct Shared {
 impl Shared {
     pub(super) fn new(env: Env, config: ProducerConfig, backoff: BackoffConfig) -> Self {
         let budget = Budget::new(config.buffer_memory);
-        Self { env, config, budget, identity: IdentityCell::default(), backoff, spare: Mutex::default(), closed: AtomicBool::new(false) }
+        Self {
+            env,
+            config,
+            budget,
+            identity: IdentityCell::default(),
+            backoff,
+            spare: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// No more is taken in, and nobody waits for what is not under way.

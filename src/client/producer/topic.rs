@@ -127,7 +127,9 @@ impl ProducerTopic {
                 let count = topic.partitions.len() as u32;
                 self.known(topic, i64::from(shared.config.partitioner.0.partition(key, count)))
             }
-            (_, None) => return self.stick(topic, parts, timestamp, size).inspect_err(|_| shared.budget.give_back(size)),
+            (_, None) => {
+                return self.stick(topic, parts, timestamp, size).inspect_err(|_| shared.budget.give_back(size));
+            }
         };
         let appended = placed.and_then(|queue| match queue.append(parts, timestamp, size, true) {
             Ok(delivery) => Ok(delivery),
@@ -140,7 +142,8 @@ impl ProducerTopic {
     fn known<'a>(&self, topic: &'a Topic, number: i64) -> Result<&'a Arc<PartitionQueue>> {
         usize::try_from(number).ok().and_then(|n| topic.partitions.get(n)).ok_or_else(|| {
             let (name, count) = (&topic.name, topic.partitions.len());
-            let message = format!("{name} has {count} partitions, so there is no partition {number}: choose 0 to {}", count - 1);
+            let message =
+                format!("{name} has {count} partitions, so there is no partition {number}: choose 0 to {}", count - 1);
             Error::new(ErrorKind::InvalidArgument, message)
         })
     }

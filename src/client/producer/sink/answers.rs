@@ -11,11 +11,15 @@ pub(super) fn outcome(code: ErrorCode, error: Error, moved: bool) -> Outcome {
     let answer = match code {
         // The broker has it, but has forgotten where.
         ErrorCode::DUPLICATE_SEQUENCE_NUMBER => return Outcome::Written { base_offset: None, log_append_time: None },
-        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => return Outcome::Refused { answer: Answer::OutOfOrder, error, retry: Retry::AtOnce },
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => {
+            return Outcome::Refused { answer: Answer::OutOfOrder, error, retry: Retry::AtOnce };
+        }
         ErrorCode::UNKNOWN_PRODUCER_ID
         | ErrorCode::INVALID_PRODUCER_EPOCH
         | ErrorCode::INVALID_PRODUCER_ID_MAPPING
-        | ErrorCode::PRODUCER_FENCED => return Outcome::Refused { answer: Answer::UnknownProducer, error, retry: Retry::AtOnce },
+        | ErrorCode::PRODUCER_FENCED => {
+            return Outcome::Refused { answer: Answer::UnknownProducer, error, retry: Retry::AtOnce };
+        }
         ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
             return Outcome::Refused { answer: Answer::TooLarge, error, retry: Retry::AtOnce };
         }

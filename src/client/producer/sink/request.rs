@@ -118,7 +118,8 @@ struct Sorted {
 fn sort(response: ProduceResponse, version: i16, topics: &[(crate::wire::StrBytes, Uuid, Vec<i32>)]) -> Sorted {
     let mut partitions: Vec<Vec<_>> = topics.iter().map(|(_, _, p)| p.iter().map(|_| None).collect()).collect();
     for topic in response.responses {
-        let same = |(name, id, _): &&(_, _, _)| if version >= BY_ID { *id == topic.topic_id } else { *name == topic.name };
+        let same =
+            |(name, id, _): &&(_, _, _)| if version >= BY_ID { *id == topic.topic_id } else { *name == topic.name };
         let Some(at) = topics.iter().position(|t| same(&t)) else { continue };
         for partition in topic.partition_responses {
             if let Some(place) = topics[at].2.iter().position(|&index| index == partition.index) {

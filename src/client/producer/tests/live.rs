@@ -121,7 +121,8 @@ async fn acknowledged_through_faults() {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        while window.front().is_some_and(|(_, _, d)| d.is_settled() || window.len() > 50_000 || Instant::now() >= until) {
+        while window.front().is_some_and(|(_, _, d)| d.is_settled() || window.len() > 50_000 || Instant::now() >= until)
+        {
             let (number, partition, delivery) = window.pop_front().unwrap();
             match delivery.await {
                 Ok(ack) => writeln!(out, "{partition} {number} {}", ack.offset.unwrap_or(-1)).unwrap(),
