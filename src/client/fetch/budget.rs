@@ -11,6 +11,12 @@ use tokio::sync::Notify;
 #[derive(Clone)]
 pub(crate) struct Budget(Arc<Inner>);
 
+impl std::fmt::Debug for Budget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Budget({} of {} free)", self.free(), self.0.capacity)
+    }
+}
+
 struct Inner {
     capacity: i64,
     /// Not reserved and not charged; negative after an answer larger than asked for.
@@ -72,20 +78,24 @@ impl Budget {
         }
     }
 
-    /// Waits until bytes come back; returns at once if some are free. Cancel-safe.
-    pub(crate) async fn freed(&self) {
-        let mut freed = std::pin::pin!(self.0.freed.notified());
-        freed.as_mut().enable();
-        if self.free() <= 0 {
+    /// Waits until bytes are free, or until `mine` is the only holder of its token: whoever holds nothing inflated may
+    /// always go on by one batch, so that a full budget never stops everybody. Cancel-safe.
+    pub(crate) async fn room(&self, mine: &Arc<()>) {
+        loop {
+            let mut freed = std::pin::pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            if self.free() > 0 || Arc::strong_count(mine) == 1 {
+                return;
+            }
             freed.await;
         }
     }
 
-    /// Charges bytes that have arrived without a reservation; may overdraw.
-    pub(crate) fn charge(&self, bytes: i64) -> Charge {
+    /// Charges what decompression made of bytes; may overdraw. The token counts who holds such.
+    pub(crate) fn charge(&self, bytes: i64, token: Arc<()>) -> Charge {
         self.0.free.fetch_sub(bytes, Ordering::AcqRel);
         self.0.held.fetch_add(bytes, Ordering::AcqRel);
-        Charge { budget: self.clone(), bytes }
+        Charge { budget: self.clone(), bytes, token: Some(token) }
     }
 
     fn give_back(&self, bytes: i64) {
@@ -115,7 +125,7 @@ impl Reservation {
             self.budget.0.free.fetch_add(rest, Ordering::AcqRel);
         }
         self.budget.give_back(rest);
-        Charge { budget: self.budget.clone(), bytes: arrived }
+        Charge { budget: self.budget.clone(), bytes: arrived, token: None }
     }
 }
 
@@ -129,11 +139,14 @@ impl Drop for Reservation {
 pub(crate) struct Charge {
     budget: Budget,
     bytes: i64,
+    token: Option<Arc<()>>,
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.0.held.fetch_sub(self.bytes, Ordering::AcqRel);
+        // Before the wake-up, whose receiver counts tokens.
+        self.token = None;
         self.budget.give_back(self.bytes);
     }
 }
@@ -182,12 +195,27 @@ mod tests {
     #[tokio::test]
     async fn a_waiting_source_goes_on_when_a_buffer_drops() {
         let budget = Budget::new(100);
-        let held = budget.charge(100);
+        let held = budget.charge(100, Arc::default());
         let waiting = budget.reserve(50, 80);
         let mut waiting = std::pin::pin!(waiting);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         drop(held);
         assert_eq!(waiting.await.bytes(), 80);
+    }
+
+    #[tokio::test]
+    async fn whoever_holds_nothing_inflated_goes_on_though_the_budget_is_overdrawn() {
+        let budget = Budget::new(100);
+        let (mine, other) = (Arc::new(()), Arc::new(()));
+        let others = budget.charge(200, other.clone());
+        budget.room(&mine).await;
+        let held = budget.charge(100, mine.clone());
+        let mut waiting = std::pin::pin!(budget.room(&mine));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        drop(held);
+        waiting.await;
+        drop(others);
     }
 }

@@ -166,6 +166,7 @@ pub(crate) enum LinkState {
 
 /// One attachment of a partition: what its reader, its guard and the source that fetches it share.
 pub(crate) struct Link {
+    id: u64,
     tp: Arc<TopicPartition>,
     epoch: AssignmentEpoch,
     out: FetchOut,
@@ -187,7 +188,9 @@ struct Queue {
 }
 
 impl Link {
+    /// `id` is unique within its fetcher.
     pub(super) fn new(
+        id: u64,
         tp: Arc<TopicPartition>,
         epoch: AssignmentEpoch,
         out: FetchOut,
@@ -195,7 +198,11 @@ impl Link {
     ) -> Arc<Self> {
         let queue = Mutex::new(Queue { state: LinkState::Running, events: VecDeque::new(), listed: false });
         let (held, resume_at, nudged) = (AtomicI64::new(0), AtomicI64::new(-1), AtomicBool::new(false));
-        Arc::new(Self { tp, epoch, out, owner, queue, held, resume_at, nudged })
+        Arc::new(Self { id, tp, epoch, out, owner, queue, held, resume_at, nudged })
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(super) fn tp(&self) -> &Arc<TopicPartition> {
@@ -248,6 +255,15 @@ impl Link {
 
     /// Charges a batch to this link until the lease drops.
     pub(super) fn lease(self: &Arc<Self>, bytes: usize, charge: Arc<Charge>) -> Lease {
+        self.charge(bytes, Some(charge))
+    }
+
+    /// Counts bytes as this link's until the lease drops; the budget is charged elsewhere.
+    pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Lease {
+        self.charge(bytes, None)
+    }
+
+    fn charge(self: &Arc<Self>, bytes: usize, charge: Option<Arc<Charge>>) -> Lease {
         let bytes = bytes as i64;
         self.held.fetch_add(bytes, Ordering::AcqRel);
         Lease(Some(Leased { link: self.clone(), bytes, _charge: charge }))
@@ -327,7 +343,13 @@ pub(crate) struct Lease(Option<Leased>);
 struct Leased {
     link: Arc<Link>,
     bytes: i64,
-    _charge: Arc<Charge>,
+    _charge: Option<Arc<Charge>>,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({} bytes)", self.0.as_ref().map_or(0, |l| l.bytes))
+    }
 }
 
 impl Drop for Leased {

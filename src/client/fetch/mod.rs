@@ -1,12 +1,26 @@
 //! Reading partitions: one fetch session per broker and isolation level, prefetching under one budget of bytes.
+//! Machines: `session` (what to ask for), `table` (what an answer does), `parse`, `reading`. Drivers: `source`, one per
+//! broker and isolation level, and `fetcher`, which finds each partition its source.
 #![allow(dead_code)]
 
 mod budget;
+mod config;
 mod delivery;
 mod fetcher;
+mod lookup;
+mod parse;
+mod reading;
+mod request;
 mod session;
+mod source;
+mod table;
+#[cfg(test)]
+mod testing;
 
+pub(crate) use config::FetchConfig;
 pub(crate) use delivery::{
     Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, Fetched, FetchedBatch, Lease, OnBadBatch,
     ReadOptions, channel,
 };
+pub(crate) use fetcher::Fetcher;
+pub(crate) use lookup::list_offset;

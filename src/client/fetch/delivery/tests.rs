@@ -8,7 +8,7 @@ type Commands = mpsc::UnboundedReceiver<Command>;
 fn attach(out: &FetchOut, partition: i32) -> (Arc<Link>, Attached, Commands) {
     let (owner, commands) = mpsc::unbounded_channel();
     let tp = Arc::new(TopicPartition::new("orders", partition));
-    let link = Link::new(tp, AssignmentEpoch(1), out.clone(), owner.downgrade());
+    let link = Link::new(u64::from(partition.unsigned_abs()), tp, AssignmentEpoch(1), out.clone(), owner.downgrade());
     (link.clone(), Attached::new(link, owner), commands)
 }
 
@@ -90,7 +90,7 @@ fn a_reader_that_does_not_read_costs_a_bounded_number_of_events() {
 fn the_source_is_nudged_once_when_a_slow_partition_has_caught_up() {
     let (out, _events) = channel(ReadOptions::default());
     let (link, _attached, mut commands) = attach(&out, 0);
-    let charge = Arc::new(Budget::new(1000).charge(300));
+    let charge = Arc::new(Budget::new(1000).charge(300, Arc::default()));
     let (first, second) = (link.lease(100, charge.clone()), link.lease(200, charge));
     assert_eq!(link.held(), 300);
     link.nudge_at(150);
