@@ -1,0 +1,4 @@
+//! Responses of every API at every version.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dispatcher::fuzzing::responses(data));
