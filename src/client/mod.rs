@@ -2,6 +2,7 @@
 //! The rooms above reach partitions through the seam in `backend`; none of them knows a request version.
 #![allow(dead_code)]
 
+pub(crate) mod admin;
 pub(crate) mod backend;
 mod cluster;
 pub(crate) mod config;

@@ -14,6 +14,14 @@ use crate::wire::messages::FindCoordinatorRequest;
 /// From this version on a request names several keys.
 const BATCHED: i16 = 4;
 
+/// Whether an error of a group request means that another broker may be the coordinator now.
+pub(super) fn has_moved(error: &Error) -> bool {
+    match error.code() {
+        Some(code) => matches!(code, ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        None => matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout),
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Coordinators(Mutex<BTreeMap<String, Arc<Slot>>>);
 

@@ -140,6 +140,35 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// [`retrying`](Self::retrying) over the control connection to a group's coordinator, which is looked for again
+    /// when it has moved.
+    pub(crate) async fn on_coordinator<T, F>(
+        &self,
+        what: &str,
+        group: &str,
+        limit: Duration,
+        call: impl Fn(Connection) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let call = &call;
+        let attempt = || async move {
+            let broker = self.coordinator(group).await?;
+            let outcome = match self.connection(broker, Use::Control).await {
+                Ok(connection) => call(connection).await,
+                Err(error) => Err(error),
+            };
+            if outcome.as_ref().is_err_and(coordinator::has_moved) {
+                self.forget_coordinator(group, broker);
+            }
+            outcome
+        };
+        self.retrying(what, limit, attempt).await
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.metadata.abort();
