@@ -2,11 +2,16 @@
 #![allow(dead_code)]
 
 mod assignor;
+mod calls;
 mod classic;
 mod commit;
+mod driver;
 mod handle;
+mod offsets;
 mod types;
+mod watch;
 
 pub use assignor::Assignor;
+pub(crate) use driver::Group;
 pub(crate) use handle::GroupHandle;
 pub(crate) use types::{CommitOffset, Committed, Generation, GroupConfig, GroupEvent, GroupEvents, RevokeDone};
