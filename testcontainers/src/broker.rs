@@ -131,6 +131,11 @@ impl Broker {
 
     /// Starts the process and returns at once.
     pub(crate) fn spawn(&self) -> io::Result<()> {
+        self.spawn_with(&[])
+    }
+
+    /// [`Broker::spawn`] with more options for Java.
+    pub(crate) fn spawn_with(&self, options: &[&str]) -> io::Result<()> {
         match &self.runtime {
             Runtime::Docker { container } => docker(&["start", container]).map(drop),
             Runtime::Java { jars, heap, config, pid_file, child } => {
@@ -144,8 +149,7 @@ impl Broker {
                     Command::new("java")
                 };
                 command.arg(format!("-Xmx{heap}")).args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
-                command.args(["-XX:-UsePerfData", "-Xss512k"]);
-                command.arg(jars.log_option()).args(["-cp", &jars.classpath(), "kafka.Kafka"]).arg(config);
+                command.arg("-XX:-UsePerfData").args(options).args(jars.java_options()).arg("kafka.Kafka").arg(config);
                 command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
                 keeper::detach(&mut command);
                 *lock(child) = Some(command.spawn()?);

@@ -40,13 +40,7 @@ impl Tools {
             Runner::Java(jars) => {
                 let mut java = Command::new("java");
                 java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
-                java.args([
-                    jars.log_option(),
-                    "-Dlog4j2.level=warn".into(),
-                    "-cp".into(),
-                    jars.classpath(),
-                    class.into(),
-                ]);
+                java.args(jars.java_options()).arg(class);
                 Ok(java)
             }
             Runner::Docker { container } => {

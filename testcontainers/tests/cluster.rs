@@ -1,5 +1,5 @@
 //! What a cluster promises to those who test with it.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
