@@ -296,7 +296,6 @@ impl PartitionQueue {
     pub(crate) fn note(&self, error: &Error) {
         lock(&self.state).last_error = Some(error.clone());
     }
-
 }
 
 impl fmt::Debug for PartitionQueue {

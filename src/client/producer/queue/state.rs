@@ -77,14 +77,7 @@ impl State {
         step
     }
 
-    fn choose(
-        &mut self,
-        shared: &Shared,
-        now: Instant,
-        owner: i32,
-        dead: &mut Dead,
-        lost: &mut Vec<Parcel>,
-    ) -> Step {
+    fn choose(&mut self, shared: &Shared, now: Instant, owner: i32, dead: &mut Dead, lost: &mut Vec<Parcel>) -> Step {
         if let Some(error) = self.shut.clone() {
             dead.why = Some(error);
             self.kill(dead, |_| true);

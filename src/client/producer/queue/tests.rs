@@ -285,7 +285,8 @@ async fn closing_fails_what_is_queued_and_leaves_what_is_under_way() {
 async fn a_refused_producer_id_fails_the_sends_with_its_reason() {
     let b = Bench::new(ProducerConfig::default());
     let shared = Arc::new(Shared::new(b.env.clone(), ProducerConfig::default(), b.queue.shared.backoff));
-    let queue = PartitionQueue::new(2, TopicPartition::new("t", 0), shared.clone(), Arc::new(Client(b.submits.clone())));
+    let queue =
+        PartitionQueue::new(2, TopicPartition::new("t", 0), shared.clone(), Arc::new(Client(b.submits.clone())));
     let delivery = queue.append(&RecordParts::default(), 0, 0, true).unwrap();
     assert!(matches!(queue.take(b.env.now(), 1), Take::NeedsIdentity(_)));
     assert!(shared.identity.wait(&queue), "the first one has to ask");
