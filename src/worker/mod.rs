@@ -3,6 +3,8 @@
 //! lanes and the consumer drive them.
 #![allow(dead_code, unused_imports, reason = "integrating")]
 
+#[cfg(test)]
+mod bench;
 mod cancel;
 mod commit;
 mod config;
@@ -19,6 +21,7 @@ mod pool;
 mod record;
 mod scheduler;
 mod seam;
+mod source;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -34,3 +37,4 @@ pub use failure::OnFailure;
 pub(crate) use failure::{Failure, Failures, HandlerError};
 pub(crate) use handle::{ConsumerHandle, Ended};
 pub(crate) use record::{Block, Record};
+pub(crate) use source::{Source, start};
