@@ -94,7 +94,7 @@ pub(super) struct Driver<M, L, F, G> {
     pub(super) committing: Option<Committing>,
     epochs: u64,
     assigned: bool,
-    /// A partition cannot be read on: the consumer ends, for nobody may notice one that stands still.
+    /// The first partition that cannot be read on.
     pub(super) fault: Option<Error>,
 }
 
@@ -235,9 +235,6 @@ where
         }
         if alarm {
             self.look_at_limits();
-        }
-        if let Some(error) = self.fault.take() {
-            return Some(Reason::Failed(error));
         }
         (self.config.until_end && self.all_ended()).then_some(Reason::Done)
     }

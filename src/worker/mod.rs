@@ -3,8 +3,6 @@
 //! lanes and the consumer drive them.
 #![allow(dead_code, unused_imports, reason = "integrating")]
 
-#[cfg(test)]
-mod bench;
 mod cancel;
 mod commit;
 mod config;
@@ -14,6 +12,7 @@ mod handle;
 mod job;
 mod keys;
 mod lane;
+mod live;
 mod metadata;
 mod part;
 mod policy;
@@ -21,7 +20,6 @@ mod pool;
 mod record;
 mod scheduler;
 mod seam;
-mod source;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -36,5 +34,5 @@ pub use config::Order;
 pub use failure::OnFailure;
 pub(crate) use failure::{Failure, Failures, HandlerError};
 pub(crate) use handle::{ConsumerHandle, Ended};
+pub(crate) use live::{Source, start};
 pub(crate) use record::{Block, Record};
-pub(crate) use source::{Source, start};

@@ -15,12 +15,6 @@ pub(crate) struct Fake {
     count: u32,
 }
 
-impl Fake {
-    pub(crate) fn batch_end(&self) -> i64 {
-        self.batch.header().next_offset()
-    }
-}
-
 impl Block for Fake {
     fn batch(&self) -> &Batch {
         &self.batch

@@ -18,7 +18,8 @@ use crate::wire::records::{Batch, Cursor};
 
 /// What to do with a record batch that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) enum OnBadBatch {
+#[non_exhaustive]
+pub enum OnBadBatch {
     /// The partition stops with an error that names topic, partition and offset.
     #[default]
     Stop,

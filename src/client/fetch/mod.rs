@@ -18,9 +18,9 @@ mod table;
 mod testing;
 
 pub(crate) use config::FetchConfig;
+pub use delivery::OnBadBatch;
 pub(crate) use delivery::{
-    Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, Fetched, FetchedBatch, Lease, OnBadBatch,
-    ReadOptions, channel,
+    Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, Fetched, FetchedBatch, Lease, ReadOptions, channel,
 };
 pub(crate) use fetcher::Fetcher;
 pub(crate) use lookup::list_offset;

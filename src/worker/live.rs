@@ -1,4 +1,4 @@
-//! The real log behind a consumer: fetcher, metadata and administration of one cluster.
+//! A consumer over the real rooms: a group membership and the fetcher.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use super::handle::ConsumerHandle;
 use super::record::Record;
 use super::seam::{Guard, Log};
 use crate::client::Cluster;
-use crate::client::admin::{ClusterAdmin, Each};
+use crate::client::admin::ClusterAdmin;
 use crate::client::fetch::{FetchOut, FetchedBatch, Fetcher, ReadOptions, channel};
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicId, TopicPartition};
 use crate::group::{GroupEvents, GroupHandle};
 use crate::{Error, ErrorKind, Result};
 
-/// What consumers of one cluster share.
+/// What a consumer reads through; shared by all consumers of a client.
 #[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) cluster: Cluster,
@@ -25,18 +25,10 @@ pub(crate) struct Source {
     pub(crate) admin: Arc<dyn ClusterAdmin>,
 }
 
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Source")
-    }
-}
-
-/// Starts handling what the group assigns to this member, in the background. The handler gets each record once per
-/// assignment; what became of it is committed as `config` says. It ends by itself after `count` records, at the ends
-/// under `until_end`, or when it cannot go on.
+/// Starts a consumer for a membership.
 pub(crate) fn start<H, Fut>(
     source: Source,
-    (group, events): (GroupHandle, GroupEvents),
+    (handle, events): (GroupHandle, GroupEvents),
     config: ConsumerConfig,
     reading: ReadOptions,
     handler: H,
@@ -47,18 +39,17 @@ where
 {
     let env = source.cluster.env().clone();
     let (out, feed) = channel(reading);
-    let log = Arc::new(Reading { source, out });
-    consumer::start(env, (Arc::new(group), events), (log, feed), config, handler)
+    let log = Arc::new(Live { source, out });
+    consumer::start(env, (Arc::new(handle), events), (log, feed), config, handler)
 }
 
-/// One consumer's view of the log.
-struct Reading {
+struct Live {
     source: Source,
     out: FetchOut,
 }
 
 #[async_trait]
-impl Log for Reading {
+impl Log for Live {
     fn attach(&self, tp: &TopicPartition, from: Position, epoch: AssignmentEpoch) -> Guard {
         Box::new(self.source.fetcher.attach(Arc::new(tp.clone()), from, epoch, self.out.clone()))
     }
@@ -73,22 +64,21 @@ impl Log for Reading {
         at: OffsetAt,
         isolation: Isolation,
     ) -> Result<Vec<(TopicPartition, i64)>> {
-        let found: Each<_, _> = self.source.admin.list_offsets(partitions, at, isolation).await?;
-        let offset = |(tp, found): (TopicPartition, Result<Option<Position>>)| match found? {
+        let found = self.source.admin.list_offsets(partitions, at, isolation).await?;
+        let offset = |(tp, position): (TopicPartition, Result<Option<Position>>)| match position? {
             Some(position) => Ok((tp, position.offset)),
-            None => {
-                Err(Error::new(ErrorKind::Protocol, format!("the broker knows no {at:?} offset of {tp}: try again")))
-            }
+            None => Err(Error::new(ErrorKind::Protocol, format!("the broker knows no offset of {tp}: try again"))),
         };
         found.into_iter().map(offset).collect()
     }
 
     async fn epoch_end(&self, tp: &TopicPartition, leader_epoch: i32) -> Result<Option<i64>> {
-        for (_, end) in self.source.admin.epoch_ends(&[(tp.clone(), leader_epoch)]).await? {
-            let end = end?;
-            // A broker without this epoch answers with the one before it.
-            return Ok((end.leader_epoch == leader_epoch && end.end_offset >= 0).then_some(end.end_offset));
+        let found = self.source.admin.epoch_ends(&[(tp.clone(), leader_epoch)]).await?;
+        match found.into_iter().next() {
+            Some((_, Ok(end))) => Ok((end.leader_epoch == leader_epoch).then_some(end.end_offset)),
+            Some((_, Err(error))) if error.kind() == ErrorKind::UnsupportedVersion => Ok(None),
+            Some((_, Err(error))) => Err(error),
+            None => Ok(None),
         }
-        Ok(None)
     }
 }
