@@ -1,7 +1,45 @@
-//! Dispatches work and delivers messages through Apache Kafka, in pure Rust.
+//! Dispatches work and delivers messages through Apache Kafka, in pure Rust: no librdkafka, no C compiler.
+//!
+//! Connect, [`send`](Dispatcher::send), [`subscribe`](Dispatcher::subscribe), and ask
+//! [how far a group has got](Dispatcher::consume_status):
+//!
+//! ```no_run
+//! use dispatcher::{Dispatcher, Error, Message};
+//!
+//! # async fn run() -> dispatcher::Result<()> {
+//! let dispatcher = Dispatcher::builder(["localhost:9092"]).replicas(1).connect().await?;
+//!
+//! let report = dispatcher.send("orders", "one espresso").key("table-4").await?;
+//! println!("stored at {}-{} {:?}", report.topic(), report.partition(), report.offset());
+//!
+//! let subscription = dispatcher
+//!     .subscribe("orders", async |message: Message| {
+//!         println!("{:?}", message.value());
+//!         Ok::<(), Error>(())
+//!     })
+//!     .group("kitchen")
+//!     .concurrency(32)
+//!     .start()
+//!     .await?;
+//! // …
+//! subscription.stop().await?;
+//! dispatcher.close(std::time::Duration::from_secs(10)).await
+//! # }
+//! ```
+//!
+//! What is promised: a message whose `send` succeeded is in the log once, on all in-sync replicas; a message is not
+//! committed before its handler has finished, whatever the concurrency; order is kept by key, or by partition, as
+//! chosen. Every wait has a limit and every buffer a bound; each option's documentation names its default.
+//!
+//! # Cargo features
+//! - `lz4` (default): LZ4 compression.
+//! - `cli`: the command-line tool `dispatcher`, and `init_logging`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod client;
 mod dispatcher;
 mod env;
@@ -13,11 +51,21 @@ mod partitioner;
 mod wire;
 mod worker;
 
-pub use client::Isolation;
-pub use dispatcher::{Config, PartitionerKind, TopicDefaults};
+pub use client::fetch::OnBadBatch;
+pub use client::{Isolation, TopicId};
+#[cfg(feature = "cli")]
+pub use dispatcher::init_logging;
+pub use dispatcher::{
+    Builder, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors, Failure, FromMessage, GroupDescription,
+    GroupInfo, GroupMember, Json, Message, PartitionStatus, PartitionerKind, Payload, ResetTo, SendMessage, SendReport,
+    Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
+};
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
+pub use group::Assignor;
+pub use partitioner::{Murmur2, Partitioner, SaramaHash};
 pub use wire::records::Compression;
+pub use worker::{OnFailure, Order};
 
 /// Entry points to the decoders for `fuzz/`. No part of the API.
 #[cfg(feature = "fuzzing")]
@@ -25,3 +73,8 @@ pub use wire::records::Compression;
 pub mod fuzzing {
     pub use crate::wire::fuzzing::{consumer_protocol, headers, record_batches, requests, responses};
 }
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -46,6 +46,12 @@ impl MessageId {
     }
 }
 
+impl std::fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A sent time as decimal text, without an allocation.
 pub(crate) struct SentMs {
     digits: [u8; 20],

@@ -2,8 +2,6 @@
 //! The send path encodes with it, messages recognise all three by themselves. Nothing is ever dropped: a value that
 //! is no envelope is a raw payload. No I/O, no clock.
 
-#![allow(dead_code)]
-
 mod base64;
 mod go;
 mod headers;

@@ -1,0 +1,161 @@
+//! From settings to a connected dispatcher.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{Config, PartitionerKind};
+use super::core::Dispatcher;
+use super::topic_defaults::TopicDefaults;
+use crate::client::Isolation;
+use crate::envelope::Envelope;
+use crate::error::{Error, ErrorKind, Result};
+use crate::partitioner::{Partitioner, SharedPartitioner};
+use crate::wire::records::Compression;
+
+/// Collects settings; [`connect`](Self::connect) uses them. All have defaults, see [`Config`].
+///
+/// ```no_run
+/// # async fn run() -> dispatcher::Result<()> {
+/// use std::time::Duration;
+/// use dispatcher::Dispatcher;
+///
+/// let dispatcher = Dispatcher::builder(["kafka-1:9092", "kafka-2:9092"])
+///     .client_id("orders-service")
+///     .replicas(3)
+///     .delivery_timeout(Duration::from_secs(30))
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens before connect()"]
+pub struct Builder {
+    config: Config,
+    partitioner: Option<SharedPartitioner>,
+}
+
+/// Setters that do no more than store a value.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty => $($field:ident).+;)+) => {$(
+        $(#[$doc])*
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.config.$($field).+ = $name.into();
+            self
+        }
+    )+};
+}
+
+impl Builder {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config, partitioner: None }
+    }
+
+    setters! {
+        /// Shown in the brokers' logs and used for their quotas. Default `dispatcher`.
+        client_id: impl Into<String> => client_id;
+        /// Limit for opening one connection, and for `connect()` as a whole. Default 10 s.
+        connect_timeout: Duration => connect_timeout;
+        /// Limit for one request, and for an admin call with its retries. Default 30 s.
+        request_timeout: Duration => request_timeout;
+        /// What is known of the cluster is asked for again after this long. Default 60 s.
+        metadata_max_age: Duration => metadata_max_age;
+        /// Limit from `send` to its acknowledgement, retries included. Default 120 s.
+        delivery_timeout: Duration => delivery_timeout;
+        /// How long `send` waits for room in the buffer. Default 60 s.
+        max_block: Duration => max_block;
+        /// How long a batch waits for company. Default 0.
+        linger: Duration => linger;
+        /// A batch is closed at this many bytes. Default 1,000,000.
+        batch_size: usize => batch_size;
+        /// Bytes of messages that wait or are on their way, at most. Default 64 MiB.
+        buffer_memory: usize => buffer_memory;
+        /// A larger message is refused before it is sent, in bytes. Default 20,000,000.
+        max_message_size: usize => max_message_size;
+        /// Compression of batches. Default none.
+        compression: Compression => compression;
+        /// Whether the broker sorts out what a retry would write twice. Default true.
+        idempotence: bool => idempotence;
+        /// Which partition a message goes to. Default as Kafka's Java client.
+        partitioner: PartitionerKind => partitioner;
+        /// How a message's id and sent time travel. Default in Kafka headers.
+        envelope: Envelope => envelope;
+        /// Whether `send` and `subscribe` make a topic that does not exist. Default true.
+        create_topics: bool => create_topics;
+        /// What topics are made with. Default 10 partitions and 3 replicas, 2 of which must have a message.
+        topic_defaults: TopicDefaults => topic_defaults;
+        /// Partitions of topics that are made. Default 10.
+        partitions: i32 => topic_defaults.partitions;
+        /// Replicas of topics that are made. Default 3; a cluster with fewer brokers needs fewer.
+        replicas: i16 => topic_defaults.replicas;
+        /// Replicas that must have a message before it counts as sent. Default one less than `replicas`, at least 1.
+        min_insync_replicas: i16 => topic_defaults.min_insync_replicas;
+        /// Which records of transactions subscriptions see. Default those of committed ones.
+        isolation: Isolation => isolation;
+        /// A member of a group that is silent for this long is taken for dead. Default 30 s.
+        session_timeout: Duration => session_timeout;
+        /// How often a member says that it is alive. Default 3 s.
+        heartbeat_interval: Duration => heartbeat_interval;
+        /// Bytes of fetched messages that wait for their handlers, at most. Default 64 MiB.
+        fetch_memory: usize => fetch_memory;
+        /// How long a broker waits for new messages before it answers that there are none. Default 500 ms.
+        fetch_max_wait: Duration => fetch_max_wait;
+    }
+
+    /// The consumer group of subscriptions that name none. Default: a hash of this machine's MAC addresses.
+    pub fn default_group(mut self, group: impl Into<String>) -> Self {
+        self.config.default_group = Some(group.into());
+        self
+    }
+
+    /// Topics as the Go dispatcher makes them: all 3 replicas must have a message, so that one broker that is down
+    /// stops all sending.
+    pub fn go_topic_defaults(self) -> Self {
+        self.topic_defaults(TopicDefaults::go())
+    }
+
+    /// Topics as the brokers are configured: their own partitions, replicas and limits.
+    pub fn auto_topic_defaults(self) -> Self {
+        self.topic_defaults(TopicDefaults::auto())
+    }
+
+    /// A rule of your own for messages with a key.
+    pub fn custom_partitioner(mut self, partitioner: impl Partitioner) -> Self {
+        self.partitioner = Some(SharedPartitioner(Arc::new(partitioner)));
+        self
+    }
+
+    /// Adds a Kafka `client.properties` file; what it names wins over what was set before. Notes about properties
+    /// without a meaning here are logged as warnings.
+    ///
+    /// # Errors
+    /// The file cannot be read or [`Config::apply_properties`] refuses it.
+    pub fn properties_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            let message = format!("the properties file {} cannot be read: check its path", path.display());
+            Error::new(ErrorKind::InvalidConfig, message).with_source(e)
+        })?;
+        for note in self.config.apply_properties(&text)? {
+            tracing::warn!(target: "dispatcher", "{note}");
+        }
+        Ok(self)
+    }
+
+    /// The settings so far.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Connects to the cluster.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for settings that cannot work; [`ErrorKind::Connection`] or
+    /// [`ErrorKind::Timeout`] if no broker answered within `connect_timeout`.
+    ///
+    /// Cancel-safe: dropped, nothing is left behind.
+    pub async fn connect(self) -> Result<Dispatcher> {
+        Dispatcher::open(self.config, self.partitioner).await
+    }
+}

@@ -1,0 +1,222 @@
+//! What a handler gets: one record, with the envelope around its payload already seen through.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::client::fetch::FetchedBatch;
+use crate::envelope::{self, GoMessage};
+use crate::worker::{Cancel, Record};
+
+/// One message of a subscription.
+///
+/// It borrows from the fetched batch it came in: cheap to clone, and keeping one keeps its whole batch in memory and
+/// the fetch budget it occupies. To keep a message after its handler has ended, [`detach`](Self::detach) it.
+///
+/// ```no_run
+/// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+/// use dispatcher::{Error, Message};
+///
+/// let subscription = dispatcher
+///     .subscribe("orders", async |message: Message| {
+///         println!("{}-{} {:?}", message.partition(), message.offset(), message.value());
+///         Ok::<(), Error>(())
+///     })
+///     .start()
+///     .await?;
+/// subscription.join().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Message {
+    source: Source,
+    /// The Go dispatcher's envelope, if the value is one.
+    go: Option<Arc<GoMessage<'static>>>,
+}
+
+#[derive(Clone)]
+enum Source {
+    Record(Record<FetchedBatch>),
+    Detached(Arc<Detached>),
+}
+
+/// A message's own copy of everything.
+struct Detached {
+    topic: Arc<str>,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+    attempt: u32,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: Vec<(Bytes, Option<Bytes>)>,
+    cancel: Cancel,
+}
+
+impl Message {
+    pub(crate) fn new(record: Record<FetchedBatch>) -> Self {
+        let mut message = Self { source: Source::Record(record), go: None };
+        // Ruled out without parsing for nearly all payloads of others; a message with our id has our form.
+        let go = message.raw_value().and_then(envelope::recognise_go);
+        if go.is_some() && message.header(envelope::ID_HEADER).is_none() {
+            message.go = go.map(Arc::new);
+        }
+        message
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        match &self.source {
+            Source::Record(r) => &r.topic_partition().topic,
+            Source::Detached(d) => &d.topic,
+        }
+    }
+
+    /// The partition, from 0.
+    pub fn partition(&self) -> i32 {
+        match &self.source {
+            Source::Record(r) => r.topic_partition().partition,
+            Source::Detached(d) => d.partition,
+        }
+    }
+
+    /// The place in the partition.
+    pub fn offset(&self) -> i64 {
+        match &self.source {
+            Source::Record(r) => r.offset(),
+            Source::Detached(d) => d.offset,
+        }
+    }
+
+    /// The record's time in ms since 1970: the sender's, or the broker's where the topic is set so; −1 if it has none.
+    pub fn timestamp(&self) -> i64 {
+        match &self.source {
+            Source::Record(r) => r.timestamp(),
+            Source::Detached(d) => d.timestamp,
+        }
+    }
+
+    /// How often this message has been given to a handler of this subscription, this time included: from 1.
+    pub fn attempt(&self) -> u32 {
+        match &self.source {
+            Source::Record(r) => r.attempt(),
+            Source::Detached(d) => d.attempt,
+        }
+    }
+
+    /// The key's bytes; `None` for a message without one.
+    pub fn key(&self) -> Option<&[u8]> {
+        let own = match &self.source {
+            Source::Record(r) => r.key(),
+            Source::Detached(d) => d.key.as_deref(),
+        };
+        own.or_else(|| self.go.as_ref().map(|go| &go.key[..]).filter(|key| !key.is_empty()))
+    }
+
+    /// The payload; `None` for a tombstone (a null value).
+    pub fn value(&self) -> Option<&[u8]> {
+        match &self.go {
+            Some(go) => go.value.as_deref(),
+            None => self.raw_value(),
+        }
+    }
+
+    /// The payload, sharing the fetched batch's memory where it can; `None` for a tombstone.
+    pub fn value_bytes(&self) -> Option<Bytes> {
+        match (&self.go, &self.source) {
+            (Some(go), _) => go.value.as_deref().map(Bytes::copy_from_slice),
+            (None, Source::Record(r)) => r.value_bytes(),
+            (None, Source::Detached(d)) => d.value.clone(),
+        }
+    }
+
+    fn raw_value(&self) -> Option<&[u8]> {
+        match &self.source {
+            Source::Record(r) => r.value(),
+            Source::Detached(d) => d.value.as_deref(),
+        }
+    }
+
+    /// All headers in their order, repeated names and this library's own included.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let (record, detached) = match &self.source {
+            Source::Record(r) => (Some(r.headers()), None),
+            Source::Detached(d) => (None, Some(d.headers.iter().map(|(name, value)| (&name[..], value.as_deref())))),
+        };
+        record.into_iter().flatten().chain(detached.into_iter().flatten())
+    }
+
+    /// All headers but this library's own.
+    pub fn user_headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.headers().filter(|(name, _)| !envelope::is_ours(name))
+    }
+
+    /// The last header of that name (Kafka allows several); `None` for a null value too.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers().filter(|(n, _)| *n == name.as_bytes()).last().and_then(|(_, value)| value)
+    }
+
+    /// What the sender named the message: a uuid if it was this library or the Go dispatcher. `None` for messages
+    /// of others.
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        match &self.go {
+            Some(go) => Some(Cow::Borrowed(&*go.task_id)).filter(|id| !id.is_empty()),
+            None => self.header(envelope::ID_HEADER).map(String::from_utf8_lossy),
+        }
+    }
+
+    /// When the sender handed it over, in ms since 1970 on the sender's clock; `None` for messages of others.
+    pub fn sent_ms(&self) -> Option<i64> {
+        match &self.go {
+            Some(go) => go.producer_sent_time.unix_ms(),
+            None => self.header(envelope::SENT_HEADER).and_then(envelope::parse_sent_ms),
+        }
+    }
+
+    /// Whether the handler should hurry: the partition is being taken away, or the subscription stops.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel().is_raised()
+    }
+
+    /// Waits until the handler should hurry; what it leaves unfinished at the drain or stop time-out comes again.
+    /// Cancel-safe.
+    pub async fn cancelled(&self) {
+        self.cancel().raised().await;
+    }
+
+    fn cancel(&self) -> &Cancel {
+        match &self.source {
+            Source::Record(r) => r.cancelled(),
+            Source::Detached(d) => &d.cancel,
+        }
+    }
+
+    /// A copy that holds on to nothing but its own bytes.
+    pub fn detach(&self) -> Self {
+        let Source::Record(record) = &self.source else { return self.clone() };
+        let own = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+        Self {
+            source: Source::Detached(Arc::new(Detached {
+                topic: record.topic_partition().topic.clone(),
+                partition: record.topic_partition().partition,
+                offset: record.offset(),
+                timestamp: record.timestamp(),
+                attempt: record.attempt(),
+                key: record.key().map(own),
+                value: record.value().map(own),
+                headers: self.headers().map(|(name, value)| (own(name), value.map(own))).collect(),
+                cancel: record.cancelled().clone(),
+            })),
+            go: self.go.clone(),
+        }
+    }
+}
+
+/// Names the record; payloads stay out of logs.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({}-{} offset {})", self.topic(), self.partition(), self.offset())
+    }
+}

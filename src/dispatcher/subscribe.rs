@@ -1,0 +1,310 @@
+//! From a topic and a handler to a running member of a consumer group.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::core::Dispatcher;
+use super::from_message::FromMessage;
+use super::group_id::default_group;
+use super::message::Message;
+use super::subscription::Subscription;
+use super::validate;
+use crate::client::Isolation;
+use crate::client::fetch::{OnBadBatch, ReadOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::{Assignor, Group, GroupConfig};
+use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order};
+
+/// A subscription that is being put together; [`start`](Self::start) starts it.
+///
+/// Unless told otherwise: one message at a time; a failed message is **reported and committed**, as in the Go
+/// dispatcher; a new group starts with the oldest message; records of open and aborted transactions are not seen.
+#[must_use = "nothing happens before start()"]
+pub struct Subscribe<'a, H, M> {
+    dispatcher: &'a Dispatcher,
+    topic: String,
+    handler: H,
+    group: GroupName,
+    consumer: ConsumerConfig,
+    membership: GroupConfig,
+    on_bad_batch: OnBadBatch,
+    argument: PhantomData<fn(M)>,
+}
+
+enum GroupName {
+    Default,
+    WithTopic(String),
+    Exact(String),
+}
+
+impl Dispatcher {
+    /// Begins a subscription: `handler` is called for each message of `topic` that this member of the group gets.
+    ///
+    /// The handler takes whatever implements [`FromMessage`]: a [`Message`], `Bytes`, `Vec<u8>`, `String`,
+    /// [`Json<T>`](super::Json), or a tuple of these. It fails by returning an error or by panicking; what then
+    /// happens, [`on_failure`](Subscribe::on_failure) says. A handler that blocks its thread holds up others: see
+    /// [`spawn_each`](Subscribe::spawn_each).
+    ///
+    /// Delivery is at least once: after a crash, messages that were in handling or handled since the last commit
+    /// come again. After a [`stop`](Subscription::stop) none does.
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use dispatcher::Error;
+    ///
+    /// let subscription = dispatcher
+    ///     .subscribe("orders", async |payload: String| {
+    ///         println!("{payload}");
+    ///         Ok::<(), Error>(())
+    ///     })
+    ///     .group("billing")
+    ///     .concurrency(32)
+    ///     .start()
+    ///     .await?;
+    /// subscription.join().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subscribe<M, E, Fut, H>(&self, topic: impl Into<String>, handler: H) -> Subscribe<'_, H, M>
+    where
+        M: FromMessage,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        H: Fn(M) -> Fut + Send + Sync + 'static,
+    {
+        let config = self.config();
+        Subscribe {
+            dispatcher: self,
+            topic: topic.into(),
+            handler,
+            group: GroupName::Default,
+            consumer: ConsumerConfig { isolation: config.isolation, ..ConsumerConfig::default() },
+            membership: GroupConfig {
+                session_timeout: config.session_timeout,
+                heartbeat_interval: config.heartbeat_interval,
+                request_timeout: config.request_timeout,
+                ..GroupConfig::new("", [])
+            },
+            on_bad_batch: OnBadBatch::Stop,
+            argument: PhantomData,
+        }
+    }
+}
+
+impl<H, M> Subscribe<'_, H, M> {
+    /// The group. Its name in Kafka is `<id>:<topic>`, as the Go dispatcher has it; a suffix that is there already is
+    /// not added again. Default: the dispatcher's [`default_group`](super::Builder::default_group).
+    pub fn group(mut self, id: impl Into<String>) -> Self {
+        self.group = GroupName::WithTopic(id.into());
+        self
+    }
+
+    /// The group under exactly this name, to share it with other clients.
+    pub fn group_exact(mut self, id: impl Into<String>) -> Self {
+        self.group = GroupName::Exact(id.into());
+        self
+    }
+
+    /// Handlers in flight at once, more than there are partitions if asked; at least 1, which is the default.
+    pub fn concurrency(mut self, handlers: usize) -> Self {
+        self.consumer.concurrency = handlers;
+        self
+    }
+
+    /// Which messages wait for each other. Default: those of one key with a concurrency above 1, else those of one
+    /// partition.
+    pub fn order(mut self, order: Order) -> Self {
+        self.consumer.order = Some(order);
+        self
+    }
+
+    /// Begins with messages that are sent from now on, where the group has committed nothing yet. Default: with the
+    /// oldest message that is still there.
+    pub fn skip_existing(mut self) -> Self {
+        self.consumer.skip_existing = true;
+        self
+    }
+
+    /// What becomes of a message whose handler failed. Default [`OnFailure::Skip`]: **it is reported and committed**.
+    pub fn on_failure(mut self, what: OnFailure) -> Self {
+        self.consumer.on_failure = what;
+        self
+    }
+
+    /// [`OnFailure::Hold`]: a failed message is never committed, nor passed by a later one: after a restart it is
+    /// delivered again.
+    pub fn hold_on_error(self) -> Self {
+        self.on_failure(OnFailure::Hold)
+    }
+
+    /// [`OnFailure::Stop`]: a failed message stops the subscription.
+    pub fn stop_on_error(self) -> Self {
+        self.on_failure(OnFailure::Stop)
+    }
+
+    /// Which records of transactions are seen. Default: the dispatcher's, which is those of committed ones.
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.consumer.isolation = isolation;
+        self
+    }
+
+    /// What to do with a batch that cannot be read. Default [`OnBadBatch::Stop`].
+    pub fn on_bad_batch(mut self, what: OnBadBatch) -> Self {
+        self.on_bad_batch = what;
+        self
+    }
+
+    /// How partitions are dealt out among the group's members, most preferred first. Members need one in common.
+    /// Default: [`Assignor::Range`].
+    pub fn assignors(mut self, assignors: impl IntoIterator<Item = Assignor>) -> Self {
+        self.membership.assignors = assignors.into_iter().collect();
+        self
+    }
+
+    /// Makes this a static member: a restart within the session time-out gets the same partitions without a
+    /// rebalance, and [`stop`](Subscription::stop) does not leave the group.
+    pub fn instance_id(mut self, id: impl Into<String>) -> Self {
+        self.membership.instance_id = Some(id.into().into());
+        self
+    }
+
+    /// A member that is silent for this long is taken for dead. Slow handlers don't count as silence. Default 30 s.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.membership.session_timeout = timeout;
+        self.membership.heartbeat_interval = self.membership.heartbeat_interval.min(timeout / 3);
+        self
+    }
+
+    /// How often progress is committed while there is any. Default 1 s.
+    pub fn commit_interval(mut self, interval: Duration) -> Self {
+        self.consumer.commit_interval = interval;
+        self
+    }
+
+    /// When a handler is ended and its message counts as failed. Default: never.
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.consumer.handler_timeout = Some(timeout);
+        self
+    }
+
+    /// How long running handlers get when their partition is taken away. The whole group waits for it. Default 10 s.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.consumer.drain_timeout = timeout;
+        self.membership.drain_timeout = timeout;
+        self
+    }
+
+    /// How long [`stop`](Subscription::stop) waits for running handlers. Default 30 s.
+    pub fn stop_timeout(mut self, timeout: Duration) -> Self {
+        self.consumer.stop_timeout = timeout;
+        self.membership.stop_timeout = timeout;
+        self
+    }
+
+    /// When a handler that has not ended is reported among the errors; it goes on. Default 60 s.
+    pub fn stall_after(mut self, timeout: Duration) -> Self {
+        self.consumer.stall_after = timeout;
+        self
+    }
+
+    /// Messages of one partition that may be unfinished or held behind its first unfinished one, before intake of
+    /// that partition pauses. Default 10,000.
+    pub fn max_held(mut self, messages: u32) -> Self {
+        self.consumer.max_held = messages;
+        self
+    }
+
+    /// Runs each handler as a task of its own: for handlers that block their thread or compute for long. Costs about
+    /// half a microsecond a message.
+    pub fn spawn_each(mut self, yes: bool) -> Self {
+        self.consumer.spawn_each = yes;
+        self
+    }
+
+    /// Hands out at most so many messages, failed ones included, and then ends with all of them committed.
+    pub fn count(mut self, messages: u64) -> Self {
+        self.consumer.count = Some(messages);
+        self
+    }
+
+    /// Ends when everything that was there when the partitions were assigned is handled and committed.
+    pub fn until_end(mut self) -> Self {
+        self.consumer.until_end = true;
+        self
+    }
+
+    fn group_id(&self) -> String {
+        let with_topic = |group: &str| validate::group_of_topic(group, &self.topic);
+        match (&self.group, &self.dispatcher.config().default_group) {
+            (GroupName::Exact(id), _) => id.clone(),
+            (GroupName::WithTopic(id), _) | (GroupName::Default, Some(id)) => with_topic(id),
+            (GroupName::Default, None) => with_topic(&default_group()),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        validate::topic(&self.topic)?;
+        if let GroupName::WithTopic(id) | GroupName::Exact(id) = &self.group {
+            validate::group(id)?;
+        }
+        let invalid = |text: &'static str| Err(Error::new(ErrorKind::InvalidConfig, text));
+        if self.consumer.concurrency == 0 {
+            return invalid("concurrency is 0, so nothing could be handled: use 1 or more");
+        }
+        if self.consumer.count == Some(0) {
+            return invalid("count is 0, so nothing could be handled: use 1 or more");
+        }
+        if self.consumer.commit_interval.is_zero() {
+            return invalid("commit_interval is 0: use 1 ms or more");
+        }
+        Ok(())
+    }
+}
+
+impl<H, M, Fut, E> Subscribe<'_, H, M>
+where
+    M: FromMessage,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    H: Fn(M) -> Fut + Send + Sync + 'static,
+{
+    /// Joins the group and begins to hand out messages, in the background. A topic that does not exist is made,
+    /// unless [`create_topics`](super::Builder::create_topics) is off.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::InvalidConfig`] for what can never work,
+    /// [`ErrorKind::UnknownTopic`] for a topic that does not exist and was not to be made. What happens later,
+    /// [`Subscription::join`] and [`Subscription::errors`] tell. Cancel-safe.
+    pub async fn start(mut self) -> Result<Subscription> {
+        self.check()?;
+        let group = self.group_id();
+        self.membership.group_id = group.as_str().into();
+        self.membership.topics = vec![self.topic.as_str().into()];
+        self.membership.isolation = self.consumer.isolation;
+        self.membership.validate()?;
+        self.dispatcher.ensure_topic(&self.topic).await?;
+        let reading = ReadOptions { isolation: self.consumer.isolation, on_bad_batch: self.on_bad_batch };
+        let source = self.dispatcher.source().clone();
+        let member = Group::start(source.cluster.clone(), self.membership);
+        let handler = self.handler;
+        let adapted = move |record| {
+            let handled = M::from_message(Message::new(record)).map(&handler);
+            async move {
+                match handled {
+                    Ok(handled) => handled.await.map_err(HandlerError::new),
+                    Err(unfit) => Err(HandlerError::new(unfit)),
+                }
+            }
+        };
+        let handle = worker::start(source, member, self.consumer, reading, adapted);
+        Ok(Subscription::new(handle, group))
+    }
+}
+
+impl<H, M> fmt::Debug for Subscribe<'_, H, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subscribe({} as {})", self.topic, self.group_id())
+    }
+}

@@ -1,0 +1,109 @@
+//! A running subscription: its errors, its end.
+
+use crate::error::{Error, Result};
+use crate::worker::{self, ConsumerHandle, Ended, Failures};
+
+/// A member of a consumer group that hands messages to its handler.
+///
+/// Dropped, it stops without waiting for running handlers, whose messages will be delivered again, and leaves the
+/// group in the background; [`stop`](Self::stop) is the orderly way.
+#[derive(Debug)]
+#[must_use = "dropped, a subscription stops: join() or stop() it"]
+pub struct Subscription {
+    handle: ConsumerHandle,
+    group: String,
+}
+
+/// How a subscription ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped(Ended);
+
+impl Stopped {
+    /// Messages that were still being handled when `stop_timeout` was over; they will be delivered again.
+    pub fn unfinished(&self) -> u64 {
+        self.0.left
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(handle: ConsumerHandle, group: String) -> Self {
+        Self { handle, group }
+    }
+
+    /// The group under Kafka's name for it, `<group>:<topic>` unless it was named exactly.
+    pub fn group_id(&self) -> &str {
+        &self.group
+    }
+
+    /// Failed handlers, and what else a user should know. The newest 1,000 are kept until they are read; all of a
+    /// subscription's streams share them.
+    pub fn errors(&self) -> Errors {
+        Errors(self.handle.failures())
+    }
+
+    /// Waits until the subscription ends: by [`stop`](Self::stop) from elsewhere, by `count` or `until_end`, or by a
+    /// failure.
+    ///
+    /// # Errors
+    /// What ended it: a failed handler under `OnFailure::Stop`, a batch that cannot be read, a group that refuses
+    /// this member. Cancel-safe.
+    pub async fn join(&self) -> Result<Stopped> {
+        self.handle.join().await.map(Stopped)
+    }
+
+    /// Takes no more messages in, waits up to `stop_timeout` for running handlers, commits what is finished and
+    /// leaves the group.
+    ///
+    /// # Errors
+    /// What had ended it before, or what went wrong while it ended. Cancel-safe: dropped, the stop goes on.
+    pub async fn stop(&self) -> Result<Stopped> {
+        self.handle.stop().await.map(Stopped)
+    }
+
+    /// Whether it has ended.
+    pub fn is_ended(&self) -> bool {
+        self.handle.is_ended()
+    }
+}
+
+/// A subscription's errors, one after another.
+#[derive(Debug)]
+pub struct Errors(Failures);
+
+impl Errors {
+    /// The next one; `None` when the subscription has ended and all were read. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Failure> {
+        std::future::poll_fn(|cx| self.0.poll_next(cx)).await.map(Failure)
+    }
+
+    /// How many were lost since the last call because nobody read them in time.
+    pub fn take_dropped(&mut self) -> u64 {
+        self.0.take_dropped()
+    }
+}
+
+/// A handler that failed, or something about the subscription that a user should know.
+#[derive(Debug, Clone)]
+pub struct Failure(worker::Failure);
+
+impl Failure {
+    /// What went wrong.
+    pub fn error(&self) -> &Error {
+        &self.0.error
+    }
+
+    /// The topic of the message whose handler failed; `None` if no single message is concerned.
+    pub fn topic(&self) -> Option<&str> {
+        self.0.record.as_ref().map(|(tp, _)| &*tp.topic)
+    }
+
+    /// The partition of that message.
+    pub fn partition(&self) -> Option<i32> {
+        self.0.record.as_ref().map(|(tp, _)| tp.partition)
+    }
+
+    /// The offset of that message.
+    pub fn offset(&self) -> Option<i64> {
+        self.0.record.as_ref().map(|(_, offset)| *offset)
+    }
+}
