@@ -1,2 +1,5 @@
 //! The command-line tool; everything is in the library's `cli` room.
-fn main() {}
+
+fn main() {
+    dispatcher::cli::main()
+}

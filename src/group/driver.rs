@@ -2,6 +2,7 @@
 //! the worker. It decides nothing itself. Nothing here waits for the worker, so heartbeats go on whatever handlers do.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -85,7 +86,7 @@ impl Driver {
         Self {
             machine: Machine::new(config.clone(), seed(), env.now()),
             commits: Commits::new(config.request_timeout, seed()),
-            calls: Calls::new(cluster, config),
+            calls: Calls { cluster, config: Arc::new(config) },
             env,
             watch: TopicWatch::default(),
             coordinator: None,
@@ -257,7 +258,7 @@ impl Driver {
 
     fn release_join(&self) {
         if let Some(broker) = self.coordinator {
-            self.calls.cluster.release(broker, &self.calls.joining);
+            self.calls.cluster.release(broker, &self.calls.join_use());
         }
     }
 

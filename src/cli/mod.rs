@@ -1,0 +1,102 @@
+//! The command-line tool: for operators and scripts, and the surface that black-box tests and benchmarks drive.
+//! Uses the library's public API only; `src/bin/dispatcher.rs` calls [`main`].
+#![allow(clippy::disallowed_methods, reason = "a program of its own: the library's clock and tasks are not its")]
+
+mod args;
+mod args_bench;
+mod args_send;
+mod args_subscribe;
+mod bench;
+mod connect;
+mod exit;
+mod groups;
+mod lines;
+mod output;
+mod program;
+mod send;
+mod signals;
+mod status;
+mod subscribe;
+mod topics;
+mod units;
+
+use std::io::Write as _;
+
+use clap::Parser as _;
+
+use args::{Backend, Cli, Command, Common, LogLevel};
+use exit::{Exit, Outcome};
+
+/// Runs the tool with this process's arguments and ends the process with its exit status.
+pub fn main() -> ! {
+    let code = match Cli::try_parse() {
+        Ok(cli) => match run(cli) {
+            Ok(()) => 0,
+            Err(Exit { code, message }) => {
+                if let Some(message) = message {
+                    let _ = writeln!(std::io::stderr(), "error: {}", one_line(&message));
+                }
+                code
+            }
+        },
+        // Usage errors: 2; help and version: 0.
+        Err(e) => {
+            let _ = e.print();
+            u8::try_from(e.exit_code()).unwrap_or(2)
+        }
+    };
+    // Not by returning: a read of stdin that still waits in its thread must not hold the process.
+    std::process::exit(code.into());
+}
+
+fn one_line(message: &str) -> String {
+    message.replace(['\r', '\n'], " ")
+}
+
+fn run(cli: Cli) -> Outcome {
+    refuse_what_is_not_there(&cli.all, &cli.command)?;
+    start_log(&cli.all);
+    let failed = |e: std::io::Error| Exit::failed(format!("the program cannot start its threads: {e}"));
+    // Two threads at least: one may be busy in a handler while another keeps the membership alive.
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 16));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = runtime.map_err(failed)?;
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Send(args) => send::run(&cli.all, args).await,
+            Command::Subscribe(args) => subscribe::run(&cli.all, args).await,
+            Command::Status(args) => status::run(&cli.all, args).await,
+            Command::Topics(command) => topics::run(&cli.all, command).await,
+            Command::Groups(command) => groups::run(&cli.all, command).await,
+            Command::Bench(args) => bench::run(&cli.all, args).await,
+            Command::Embedded { .. } | Command::Monitor { .. } => Ok(()),
+        }
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+/// What is accepted as syntax but comes with later versions.
+fn refuse_what_is_not_there(all: &Common, command: &Command) -> Outcome {
+    if all.embedded {
+        return Err(Exit::not_yet("--embedded"));
+    }
+    if all.backend == Backend::Rskafka {
+        return Err(Exit::usage("--backend rskafka is not built into this program: leave it out"));
+    }
+    match command {
+        Command::Embedded { .. } => Err(Exit::not_yet("the command embedded")),
+        Command::Monitor { .. } => Err(Exit::not_yet("the command monitor")),
+        _ => Ok(()),
+    }
+}
+
+fn start_log(all: &Common) {
+    let level = match all.log {
+        Some(LogLevel::Debug) => tracing::Level::DEBUG,
+        Some(LogLevel::Info) => tracing::Level::INFO,
+        // Warnings concern the user even if no log was asked for.
+        None => tracing::Level::WARN,
+    };
+    crate::init_logging(level);
+}

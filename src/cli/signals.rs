@@ -1,0 +1,100 @@
+//! SIGINT and SIGTERM: the first asks for an orderly end, the second ends the process at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+/// Raised by the first signal.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    raised: AtomicBool,
+    notify: Notify,
+}
+
+impl Stop {
+    /// Listens from now on.
+    pub(super) fn listen() -> Self {
+        let stop = Self::default();
+        let on_signal = stop.clone();
+        tokio::spawn(async move {
+            let mut signals = Signals::new();
+            let first = signals.next().await;
+            tracing::debug!(target: "dispatcher::cli", "signal {first}: stopping");
+            on_signal.raise();
+            let second = signals.next().await;
+            std::process::exit(128 + second);
+        });
+        stop
+    }
+
+    fn raise(&self) {
+        self.0.raised.store(true, Ordering::Release);
+        self.0.notify.notify_waiters();
+    }
+
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.raised.load(Ordering::Acquire)
+    }
+
+    /// Waits for the first signal. Cancel-safe.
+    pub(super) async fn raised(&self) {
+        let mut notified = std::pin::pin!(self.0.notify.notified());
+        notified.as_mut().enable();
+        if !self.is_raised() {
+            notified.await;
+        }
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    int: Option<tokio::signal::unix::Signal>,
+    term: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self { int: signal(SignalKind::interrupt()).ok(), term: signal(SignalKind::terminate()).ok() }
+    }
+
+    /// The signal's number.
+    async fn next(&mut self) -> i32 {
+        async fn one(signal: &mut Option<tokio::signal::unix::Signal>) {
+            let come = match signal {
+                Some(signal) => signal.recv().await,
+                None => None,
+            };
+            if come.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+        tokio::select! {
+            biased;
+            () = one(&mut self.int) => 2,
+            () = one(&mut self.term) => 15,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) -> i32 {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        2
+    }
+}
