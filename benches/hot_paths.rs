@@ -13,7 +13,8 @@ fn main() {
     if let (Some(brokers), Some(topic)) = (var("BROKERS"), var("TOPIC")) {
         let number = |name: &str, default: usize| var(name).and_then(|n| n.parse().ok()).unwrap_or(default);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (count, size, lz4) = (number("COUNT", 1_000_000), number("SIZE", 100), var("CODEC").as_deref() == Some("lz4"));
+        let (count, size, lz4) =
+            (number("COUNT", 1_000_000), number("SIZE", 100), var("CODEC").as_deref() == Some("lz4"));
         let linger = number("LINGER", 5) as u64;
         runtime.block_on(dispatcher::bench::produce(&brokers, &topic, number("ROUNDS", 3), count, size, lz4, linger));
         runtime.block_on(dispatcher::bench::latency(&brokers, &topic, 1000));

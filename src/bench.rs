@@ -54,8 +54,7 @@ pub async fn produce(brokers: &str, topic: &str, rounds: usize, count: usize, si
     let cluster = Cluster::connect(ClientConfig { brokers, ..ClientConfig::default() }, Env::system()).await.unwrap();
     let backend = Arc::new(Native::new(cluster.clone()));
     let compression = if lz4 { Compression::Lz4 } else { Compression::None };
-    let config =
-        ProducerConfig { linger: Duration::from_millis(linger_ms), compression, ..ProducerConfig::default() };
+    let config = ProducerConfig { linger: Duration::from_millis(linger_ms), compression, ..ProducerConfig::default() };
     let producer = Producer::new(cluster, backend, config).unwrap();
     let topic = producer.topic(topic).await.unwrap();
     let mut rng = fastrand::Rng::with_seed(1);
