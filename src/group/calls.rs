@@ -34,9 +34,18 @@ const ASSIGNMENT_VERSION: i16 = 0;
 pub(super) struct Calls {
     pub(super) cluster: Cluster,
     pub(super) config: Arc<GroupConfig>,
+    /// The connection for JoinGroup and SyncGroup: of this member alone, because the coordinator answers it only when
+    /// all others have joined, and they may share the cluster with this one.
+    pub(super) joining: Use,
 }
 
 impl Calls {
+    pub(super) fn new(cluster: Cluster, config: GroupConfig) -> Self {
+        let number = cluster.env().random(|rng| rng.u64(..));
+        let joining = Use::Join(format!("{} {number:016x}", config.group_id).into());
+        Self { cluster, config: Arc::new(config), joining }
+    }
+
     /// Finds the coordinator and connects to it.
     pub(super) async fn find(&self, not: Option<i32>) -> Result<i32> {
         let group = &self.config.group_id;
@@ -61,7 +70,7 @@ impl Calls {
         reason: &'static str,
     ) -> Result<Joined, (Failure, Option<Arc<str>>)> {
         let config = &self.config;
-        let connection = self.connection(broker, self.join_use()).await.map_err(|e| (e, None))?;
+        let connection = self.connection(broker, self.joining.clone()).await.map_err(|e| (e, None))?;
         let response = async {
             let version = connection.version::<join_group::JoinGroupRequest>(None)?;
             if config.instance_id.is_some() && version < JOIN_STATIC {
@@ -102,7 +111,7 @@ impl Calls {
         protocol: &'static str,
         assignments: Assignments,
     ) -> Result<Vec<TopicPartition>, Failure> {
-        let connection = self.connection(broker, self.join_use()).await?;
+        let connection = self.connection(broker, self.joining.clone()).await?;
         let response = async {
             let encode = |(member_id, partitions): (Arc<str>, Vec<TopicPartition>)| {
                 Ok(sync_group::Assignment { member_id: member_id.into(), assignment: assignment(&partitions)? })
@@ -173,11 +182,6 @@ impl Calls {
     /// A limit that leaves time for a second and third try within a session.
     pub(super) fn short_limit(&self) -> Duration {
         (self.config.session_timeout / 3).min(self.config.request_timeout)
-    }
-
-    /// The connection that joins use.
-    pub(super) fn join_use(&self) -> Use {
-        Use::Join(self.config.group_id.clone())
     }
 
     pub(super) fn instance_id(&self) -> Option<StrBytes> {

@@ -2,7 +2,6 @@
 //! the worker. It decides nothing itself. Nothing here waits for the worker, so heartbeats go on whatever handlers do.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -86,7 +85,7 @@ impl Driver {
         Self {
             machine: Machine::new(config.clone(), seed(), env.now()),
             commits: Commits::new(config.request_timeout, seed()),
-            calls: Calls { cluster, config: Arc::new(config) },
+            calls: Calls::new(cluster, config),
             env,
             watch: TopicWatch::default(),
             coordinator: None,
@@ -258,7 +257,7 @@ impl Driver {
 
     fn release_join(&self) {
         if let Some(broker) = self.coordinator {
-            self.calls.cluster.release(broker, &self.calls.join_use());
+            self.calls.cluster.release(broker, &self.calls.joining);
         }
     }
 
@@ -321,6 +320,9 @@ impl Driver {
 
     fn tell(&mut self, event: Event) {
         let revoked = matches!(event, Event::Revoked { .. });
+        if matches!(event, Event::Stop | Event::Abandon) {
+            self.held_join = None;
+        }
         self.machine.handle(event, self.env.now());
         if revoked {
             self.void_commits();

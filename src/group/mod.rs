@@ -15,3 +15,6 @@ pub use assignor::Assignor;
 pub(crate) use driver::Group;
 pub(crate) use handle::GroupHandle;
 pub(crate) use types::{CommitOffset, Committed, Generation, GroupConfig, GroupEvent, GroupEvents, RevokeDone};
+
+#[cfg(test)]
+mod tests;

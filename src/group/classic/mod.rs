@@ -1,11 +1,12 @@
 //! Membership in one classic group, without I/O: the driver feeds [`Event`]s and performs [`Action`]s.
-//! `machine` holds the states and the clockwork, `join` the way into a generation, `part` the ways out of it,
-//! `judge` what each error means.
+//! `machine` holds the states and the clockwork, `join` the way into a generation, `session` what keeps it, `part` the
+//! ways out of it, `judge` what each error means.
 
 mod join;
 mod judge;
 mod machine;
 mod part;
+mod session;
 #[cfg(test)]
 mod tests;
 
