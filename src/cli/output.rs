@@ -101,7 +101,7 @@ fn write_all(mut lines: mpsc::Receiver<Line>) -> io::Result<()> {
             next = lines.try_recv().ok();
         }
         out.flush()?;
-        waiting.drain(..).for_each(|told| drop(told.send(())));
+        waiting.drain(..).for_each(|told| _ = told.send(()));
     }
     Ok(())
 }

@@ -48,8 +48,7 @@ impl HandlerError {
     /// As the library's own error, naming the record.
     pub(crate) fn into_error(self, tp: &TopicPartition, offset: i64) -> Error {
         let source = self.0;
-        Error::new(ErrorKind::Handler, format!("the handler of {tp} offset {offset} failed: {source}"))
-            .with_source(Plain(source))
+        Error::new(ErrorKind::Handler, format!("the handler of {tp} offset {offset} failed")).with_source(Plain(source))
     }
 }
 
