@@ -1,0 +1,88 @@
+//! During load: a member dies, then every broker in turn dies and comes back. Nothing acknowledged is lost or stored
+//! twice, and no commit passes what is unfinished.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::log::HandlerLog;
+use common::ours::{self, Load, MemberProcess, Reading};
+use common::{KAFKA_4, check, tools, unique};
+use dispatcher_testcontainers::Kafka;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_of_a_member_and_of_each_broker_in_turn_loses_and_doubles_nothing() {
+    let Some(kafka) = Kafka::builder().brokers(3).version(KAFKA_4).start_or_skip() else { return };
+    let (topic, group) = (unique("faults"), unique("faults"));
+    let bootstrap = kafka.bootstrap();
+    tools::create_topic(kafka.tools(), &bootstrap, &topic, 12, 3, &["min.insync.replicas=2"]);
+    let dir = std::env::temp_dir().join(unique("dispatcher-faults"));
+    std::fs::create_dir_all(&dir).unwrap();
+    let reading = Reading { session_timeout: Duration::from_secs(6), ..Reading::default() };
+    let start = |n: usize| MemberProcess::start(&bootstrap, &topic, &group, &reading, &dir.join(n.to_string()));
+    let logs = || (0..4).map(|n| HandlerLog::read(&dir.join(n.to_string()))).collect::<Vec<_>>();
+    // What a member has logged, without reading it all: a line is some 35 bytes.
+    let logged = |n: usize| std::fs::metadata(dir.join(n.to_string())).map_or(0, |file| file.len() / 35);
+
+    let dispatcher = ours::connect(&bootstrap).await;
+    let mut members: Vec<_> = (0..3).map(start).collect();
+    let load = Load::start(dispatcher.clone(), &topic, 1_000, Duration::from_millis(25));
+    common::eventually("handlers run", Duration::from_secs(60), async || (0..3).all(|n| logged(n) > 100)).await;
+
+    members[0].kill();
+    members.push(start(3));
+    common::eventually("the new member works", Duration::from_secs(60), async || logged(3) > 100).await;
+
+    for broker in 0..3 {
+        kafka.broker(broker).kill();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        kafka.broker(broker).restart();
+        replicas_in_sync(&kafka, &topic, Duration::from_secs(60)).await;
+        let before: u64 = (0..4).map(logged).sum();
+        let moving = async || (0..4).map(logged).sum::<u64>() > before + 100;
+        common::eventually("messages are handled again", Duration::from_secs(60), moving).await;
+        let committed = ours::committed(&dispatcher, &topic, &group).await;
+        let finished = check::finished(&logs());
+        for (partition, next) in committed {
+            let unfinished = (0..next).find(|offset| !finished.contains_key(&(partition, *offset)));
+            assert_eq!(unfinished, None, "C: partition {partition} is committed up to {next}");
+        }
+    }
+
+    let sent = load.finish().await;
+    assert!(sent.failed.is_empty(), "{} of {}: {:?}", sent.failed.len(), sent.payloads.len(), sent.failed.first());
+    ours::until_lag_is_zero(&dispatcher, &topic, &group, Duration::from_secs(120)).await;
+    let logs = logs();
+    let stored = tools::read_back(kafka.tools(), &bootstrap, &topic);
+    check::stored_exactly_once(&sent.payloads, &stored);
+    check::stored_in_order(&stored);
+    // A retried batch's offset may be unknown: what the log holds is what must have been handled.
+    check::no_loss(stored.iter().map(|record| (record.partition, record.offset)), &logs);
+    let again = check::finished(&logs).values().filter(|times| **times > 1).count();
+    println!("{} acknowledged, {again} handled again after crashes", sent.payloads.len());
+    for member in members.drain(1..) {
+        tokio::task::spawn_blocking(move || member.stop()).await.unwrap();
+    }
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+async fn replicas_in_sync(kafka: &Kafka, topic: &str, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let bootstrap = kafka.bootstrap();
+    let args = ["--bootstrap-server", &bootstrap, "--describe", "--topic", topic, "--under-replicated-partitions"];
+    loop {
+        let output = kafka.tool("org.apache.kafka.tools.TopicCommand", &args).unwrap();
+        if output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("Partition:") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "replicas are not in sync after {limit:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Not a test: a member of the group in a process of its own, when [`MemberProcess`] asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn member_process() {
+    ours::run_member_process().await;
+}
