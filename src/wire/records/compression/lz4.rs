@@ -1,6 +1,9 @@
-//! LZ4 frames. Written with independent blocks (Java refuses dependent ones) and a content checksum, as the Go
-//! dispatcher does; read in every form the format allows but dictionaries. The frame is parsed here, not by
-//! `lz4_flex`, so that blocks land in one buffer that never outgrows the limit.
+//! LZ4 frames. Written with independent blocks (Java refuses dependent ones) and, as Java does, without a content
+//! checksum: the batch has its own, and a second one would cost as much as a quarter of the compression. Read in every
+//! form the format allows but dictionaries. The frame is parsed here, not by `lz4_flex`, so that blocks land in one
+//! buffer that never outgrows the limit.
+
+use std::cell::RefCell;
 
 use super::super::RecordsError;
 use super::xxh32;
@@ -26,6 +29,10 @@ const CHECKSUM: RecordsError = RecordsError::Malformed { field: "lz4 checksum" }
 
 /// Compresses into one frame.
 pub(super) fn compress(data: &[u8]) -> Result<Vec<u8>, RecordsError> {
+    thread_local! {
+        /// Room for one compressed block: clearing it anew for each would cost more than the copy out of it.
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
     // The smallest of the four block sizes that takes the data whole: readers allocate as much.
     let (size_id, block_size) = match data.len() {
         0..=0x1_0000 => (4u8, 64 << 10),
@@ -33,28 +40,28 @@ pub(super) fn compress(data: &[u8]) -> Result<Vec<u8>, RecordsError> {
         0x4_0001..=0x10_0000 => (6, 1 << 20),
         _ => (7, 4 << 20),
     };
-    let descriptor = [FLG_VERSION | FLG_INDEPENDENT | FLG_CONTENT_CHECKSUM, size_id << 4];
-    let worst = lz4_flex::block::get_maximum_output_size(block_size.min(data.len()));
-    let mut out = Vec::with_capacity(worst + 64);
+    let descriptor = [FLG_VERSION | FLG_INDEPENDENT, size_id << 4];
+    let mut out = Vec::with_capacity(data.len() / 2 + 64);
     out.extend_from_slice(&MAGIC.to_le_bytes());
     out.extend_from_slice(&descriptor);
     out.push(header_checksum(&descriptor));
     for block in data.chunks(block_size) {
-        let at = out.len();
-        out.resize(at + 4 + lz4_flex::block::get_maximum_output_size(block.len()), 0);
-        let packed = lz4_flex::block::compress_into(block, &mut out[at + 4..]).map_err(|_| MALFORMED)?;
-        let info = if packed < block.len() {
-            out.truncate(at + 4 + packed);
-            packed as u32
-        } else {
-            out.truncate(at + 4);
-            out.extend_from_slice(block);
-            block.len() as u32 | STORED
-        };
-        out[at..at + 4].copy_from_slice(&info.to_le_bytes());
+        SCRATCH.with_borrow_mut(|scratch| {
+            let worst = lz4_flex::block::get_maximum_output_size(block.len());
+            if scratch.len() < worst {
+                scratch.resize(worst, 0);
+            }
+            let packed = lz4_flex::block::compress_into(block, scratch).map_err(|_| MALFORMED)?;
+            let (info, bytes) = match scratch.get(..packed) {
+                Some(packed) if packed.len() < block.len() => (packed.len() as u32, packed),
+                _ => (block.len() as u32 | STORED, block),
+            };
+            out.extend_from_slice(&info.to_le_bytes());
+            out.extend_from_slice(bytes);
+            Ok(())
+        })?;
     }
     out.extend_from_slice(&0u32.to_le_bytes());
-    out.extend_from_slice(&xxh32::hash(data).to_le_bytes());
     Ok(out)
 }
 
@@ -174,7 +181,7 @@ mod tests {
         for n in [0, 1, 100, 64 << 10, (64 << 10) + 1, 300_000, 1_500_000, 9_000_000] {
             let data = text(n);
             let packed = compress(&data).unwrap();
-            assert_eq!(packed[4], 0x64, "independent blocks and a content checksum, as Go writes");
+            assert_eq!(packed[4], 0x60, "independent blocks and no checksums, as Java writes");
             let mut theirs = Vec::new();
             FrameDecoder::new(&packed[..]).read_to_end(&mut theirs).unwrap();
             assert_eq!(theirs, data);
