@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// A byte stream to a broker, in two halves so that a caller can write while the connection's driver reads.
@@ -144,11 +146,53 @@ struct TcpDial;
 #[async_trait]
 impl Dial for TcpDial {
     async fn dial(&self, host: &str, port: u16) -> io::Result<Transport> {
-        let stream = tokio::net::TcpStream::connect((host, port)).await?;
+        let stream = connect(host, port).await?;
         stream.set_nodelay(true)?;
         let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
         socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         let (reader, writer) = stream.into_split();
         Ok(Transport { reader: Box::new(reader), writer: Box::new(writer) })
+    }
+}
+
+/// What one address of a name gets before the next is tried as well (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Tries every address the name has. One that swallows packets does not use up the caller's limit.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut addresses = tokio::net::lookup_host((host, port)).await?;
+    let mut attempts = FuturesUnordered::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        if attempts.is_empty() {
+            match addresses.next() {
+                Some(address) => attempts.push(TcpStream::connect(address)),
+                None => return Err(last),
+            }
+        }
+        tokio::select! {
+            biased;
+            Some(outcome) = attempts.next() => match outcome {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            },
+            () = tokio::time::sleep(HEAD_START) => attempts.extend(addresses.next().map(TcpStream::connect)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_reached_at_whichever_of_its_addresses_listens() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let env = Env::system();
+        let (accepted, dialled) = tokio::join!(listener.accept(), env.dial("localhost", port));
+        assert!(accepted.is_ok() && dialled.is_ok());
+        drop(listener);
+        assert!(env.dial("localhost", port).await.is_err());
     }
 }

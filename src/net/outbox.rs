@@ -47,7 +47,10 @@ impl Sink {
 
     /// Writes the batch. Ready when the socket has all of it.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(io) = self.io.as_mut() else { return Poll::Ready(Ok(())) };
+        let Some(io) = self.io.as_mut() else {
+            self.batch.clear();
+            return Poll::Ready(Ok(()));
+        };
         while !self.batch.is_empty() {
             let mut parts = [IoSlice::new(&[]); MAX_PARTS];
             let count = self.batch.len().min(MAX_PARTS);

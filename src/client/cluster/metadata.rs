@@ -200,6 +200,7 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut backoff = Backoff::new(core.config.retry_backoff);
     let mut last_success = env.now();
     let mut pause_until = env.now();
+    let mut reachable = true;
     loop {
         let incomplete = !metadata.topology().is_complete();
         let due = if incomplete { pause_until } else { last_success + core.config.metadata_max_age };
@@ -229,8 +230,13 @@ pub(super) async fn run(core: Arc<Core>) {
                     backoff.reset();
                 }
             }
-            Err(error) => tracing::debug!(target: "dispatcher::client", %error, "no new metadata"),
+            Err(error) if reachable => tracing::warn!(target: "dispatcher::client", %error, "cluster out of reach"),
+            Err(error) => tracing::debug!(target: "dispatcher::client", %error, "cluster still out of reach"),
         }
+        if !reachable && outcome.is_ok() {
+            tracing::info!(target: "dispatcher::client", "cluster reached again");
+        }
+        reachable = outcome.is_ok();
         pause_until = env.now() + env.random(|rng| backoff.next(rng));
         metadata.finished.send_replace(Round { number, error: outcome.err() });
     }

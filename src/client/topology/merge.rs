@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{BrokerMeta, PartitionMeta, TopicMeta, Topology};
+use super::{BrokerMeta, PartitionMeta, TopicMeta, Topology, is_absent};
 use crate::client::types::{TopicId, TopicName, TopicPartition};
 use crate::wire::ErrorCode;
 
@@ -160,8 +160,7 @@ impl Merge {
 
     /// What is known stays until several answers agree that the topic is gone.
     fn refused(&mut self, name: TopicName, error: ErrorCode) {
-        let absent = matches!(error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID);
-        if absent && self.now.topics.contains_key(&name) {
+        if is_absent(error) && self.now.topics.contains_key(&name) {
             let answers = self.missing.entry(name.clone()).or_default();
             *answers += 1;
             if *answers >= AGREEING_ANSWERS {

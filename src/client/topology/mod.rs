@@ -81,10 +81,16 @@ impl Topology {
         self.refused.get(name).copied()
     }
 
-    /// Whether every topic asked for is there with a leader for each partition.
+    /// Whether every known topic is confirmed, with a leader for each partition.
     pub(crate) fn is_complete(&self) -> bool {
-        self.refused.is_empty() && self.topics.values().all(|t| t.partitions.iter().all(|p| p.leader >= 0))
+        let doubted = |(name, code): (&TopicName, &ErrorCode)| is_absent(*code) && self.topics.contains_key(name);
+        !self.refused.iter().any(doubted) && self.topics.values().all(|t| t.partitions.iter().all(|p| p.leader >= 0))
     }
+}
+
+/// Whether a broker says by it that there is no such topic.
+fn is_absent(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID)
 }
 
 impl TopicMeta {
