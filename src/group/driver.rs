@@ -81,7 +81,7 @@ impl Driver {
         events: mpsc::Sender<GroupEvent>,
     ) -> Self {
         let env = cluster.env().clone();
-        let mut seed = || env.random(|rng| rng.u64(..));
+        let seed = || env.random(|rng| rng.u64(..));
         Self {
             machine: Machine::new(config.clone(), seed(), env.now()),
             commits: Commits::new(config.request_timeout, seed()),
@@ -344,7 +344,9 @@ impl Driver {
         while let Some((ticket, outcome)) = self.commits.poll_done() {
             let _ = self.replies.remove(&ticket).map(|reply| reply.send(outcome));
         }
-        self.leavers.into_iter().for_each(|reply| drop(reply.send(())));
+        for reply in self.leavers {
+            let _ = reply.send(());
+        }
         drop((self.commands, self.work, self.join, self.replies));
         for event in self.outbox {
             if self.events.send(event).await.is_err() {

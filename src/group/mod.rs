@@ -1,5 +1,4 @@
 //! Membership of a consumer group: sans-I/O machines, the assignors, and one driver.
-#![allow(dead_code)]
 
 mod assignor;
 mod calls;
@@ -14,7 +13,9 @@ mod watch;
 pub use assignor::Assignor;
 pub(crate) use driver::Group;
 pub(crate) use handle::GroupHandle;
-pub(crate) use types::{CommitOffset, Committed, Generation, GroupConfig, GroupEvent, GroupEvents, RevokeDone};
+#[cfg(test)]
+pub(crate) use types::Generation;
+pub(crate) use types::{CommitOffset, Committed, GroupConfig, GroupEvent, GroupEvents, RevokeDone};
 
 #[cfg(test)]
 mod tests;

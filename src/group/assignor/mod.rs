@@ -32,10 +32,6 @@ impl Assignor {
         }
     }
 
-    pub(crate) fn by_name(name: &str) -> Option<Self> {
-        [Self::Range, Self::RoundRobin].into_iter().find(|a| a.name() == name)
-    }
-
     /// The version of the subscription sent under this assignor's name. Version 0 has no field after `user_data`:
     /// the Go dispatcher's sarama, as leader, refuses any byte behind it.
     pub(crate) fn subscription_version(self) -> i16 {

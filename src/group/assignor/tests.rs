@@ -25,7 +25,8 @@ fn assignments_equal_those_of_kafkas_java_assignors() {
     let cases = fixture.as_array().unwrap();
     assert!(cases.len() >= 150);
     for (number, case) in cases.iter().enumerate() {
-        let assignor = Assignor::by_name(case["a"].as_str().unwrap()).unwrap();
+        let named = |a: &Assignor| a.name() == case["a"].as_str().unwrap();
+        let assignor = [Assignor::Range, Assignor::RoundRobin].into_iter().find(named).unwrap();
         let topics = case["t"].as_object().unwrap();
         let counts = topics.iter().map(|(t, n)| (t.as_str().into(), n.as_i64().unwrap() as i32)).collect();
         let members = case["m"].as_array().unwrap();

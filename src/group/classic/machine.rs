@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::judge::{Verdict, judge};
 use super::{Action, Event, Failure, Token};
 use crate::client::retry::{Backoff, BackoffConfig};
 use crate::client::types::{TopicName, TopicPartition};
-use crate::error::{Error, ErrorKind};
 use crate::group::assignor::{Assignments, Assignor, Subscription};
 use crate::group::types::{Generation, GroupConfig};
-use crate::wire::ErrorCode;
 
 /// Time past a revocation's deadline for the worker's last commit.
 pub(super) const LAST_COMMIT: Duration = Duration::from_secs(5);

@@ -301,9 +301,13 @@ impl World {
     }
 
     fn arrive(&mut self, slot: Slot, life: u64, request: Request, answer_lost: bool) {
-        // A join of a process that died meanwhile still reaches the coordinator.
-        let slot =
-            if answer_lost || self.clients[slot.client].life != life { Slot { client: CLIENTS, ..slot } } else { slot };
+        // What a dead process sent still reaches the coordinator; but not a static member's, which would fence the
+        // next process under its instance id, as Kafka means it to.
+        let dead = self.clients[slot.client].life != life;
+        if dead && self.clients[slot.client].instance_id.is_some() {
+            return;
+        }
+        let slot = if answer_lost || dead { Slot { client: CLIENTS, ..slot } } else { slot };
         self.coordinator.handle(slot, request, self.now);
         self.deliver();
     }
