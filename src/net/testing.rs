@@ -15,7 +15,7 @@ use crate::env::{Dial, Transport, lock};
 use crate::wire::header::{RequestHeader, encode_response};
 use crate::wire::messages::api_versions::ApiVersion;
 use crate::wire::messages::*;
-use crate::wire::{Reader, Request, Wire};
+use crate::wire::{Reader, Request};
 
 type Script = Arc<dyn Fn(Peer) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -86,44 +86,15 @@ impl Received {
     }
 }
 
-macro_rules! apis {
-    ($($request:ty),* $(,)?) => {
-        fn flexible(key: i16, version: i16) -> bool {
-            $(if key == <$request>::KEY { return version >= <$request>::FLEXIBLE; })*
-            panic!("no such API: {key}")
-        }
-        /// Every API of this crate at all its versions.
-        pub(crate) fn all_versions() -> ApiVersionsResponse {
-            let api_keys = vec![$(ApiVersion {
-                api_key: <$request>::KEY, min_version: <$request>::MIN, max_version: <$request>::MAX, ..Default::default()
-            }),*];
-            ApiVersionsResponse { api_keys, ..Default::default() }
-        }
-    };
+fn flexible(key: i16, version: i16) -> bool {
+    version >= api(key).unwrap_or_else(|| panic!("no such API: {key}")).flexible
 }
-apis!(
-    ProduceRequest,
-    FetchRequest,
-    ListOffsetsRequest,
-    MetadataRequest,
-    OffsetCommitRequest,
-    OffsetFetchRequest,
-    FindCoordinatorRequest,
-    JoinGroupRequest,
-    HeartbeatRequest,
-    LeaveGroupRequest,
-    SyncGroupRequest,
-    DescribeGroupsRequest,
-    ListGroupsRequest,
-    ApiVersionsRequest,
-    CreateTopicsRequest,
-    DeleteTopicsRequest,
-    InitProducerIdRequest,
-    OffsetForLeaderEpochRequest,
-    DescribeConfigsRequest,
-    DeleteGroupsRequest,
-    CreatePartitionsRequest,
-);
+
+/// Every API of this crate at all its versions.
+pub(crate) fn all_versions() -> ApiVersionsResponse {
+    let range = |a: &Api| ApiVersion { api_key: a.key, min_version: a.min, max_version: a.max };
+    ApiVersionsResponse { api_keys: APIS.iter().map(range).collect(), ..Default::default() }
+}
 
 impl Peer {
     /// The next request; `None` when the client has closed the stream.

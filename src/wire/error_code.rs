@@ -1,25 +1,24 @@
 //! Kafka's error codes: number, name, whether a retry can help, and which kind of error they become.
-//! Source: <https://kafka.apache.org/protocol#protocol_error_codes>.
+//! The table is that of Kafka 4.2: <https://kafka.apache.org/protocol#protocol_error_codes>.
 
 use crate::error::ErrorKind;
 
 /// An error code as it stands in responses; 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
-pub struct ErrorCode(pub i16);
+pub(crate) struct ErrorCode(pub(crate) i16);
 
 macro_rules! codes {
     ($($name:ident = $n:literal $(, $retriable:ident)?;)*) => {
-        #[allow(missing_docs)]
         impl ErrorCode {
-            $(pub const $name: ErrorCode = ErrorCode($n);)*
+            $(pub(crate) const $name: ErrorCode = ErrorCode($n);)*
 
             /// Kafka's name of the code, or `UNKNOWN_CODE` for one this version does not know.
-            pub fn name(self) -> &'static str {
+            pub(crate) fn name(self) -> &'static str {
                 match self.0 { $($n => stringify!($name),)* _ => "UNKNOWN_CODE" }
             }
 
             /// Whether the same request may succeed later (Kafka's own classification).
-            pub fn is_retriable(self) -> bool {
+            pub(crate) fn is_retriable(self) -> bool {
                 match self.0 { $($n => codes!(@r $($retriable)?),)* _ => false }
             }
         }
@@ -91,6 +90,15 @@ codes! {
     SASL_AUTHENTICATION_FAILED = 58;
     UNKNOWN_PRODUCER_ID = 59;
     REASSIGNMENT_IN_PROGRESS = 60;
+    DELEGATION_TOKEN_AUTH_DISABLED = 61;
+    DELEGATION_TOKEN_NOT_FOUND = 62;
+    DELEGATION_TOKEN_OWNER_MISMATCH = 63;
+    DELEGATION_TOKEN_REQUEST_NOT_ALLOWED = 64;
+    DELEGATION_TOKEN_AUTHORIZATION_FAILED = 65;
+    DELEGATION_TOKEN_EXPIRED = 66;
+    INVALID_PRINCIPAL_TYPE = 67;
+    NON_EMPTY_GROUP = 68;
+    GROUP_ID_NOT_FOUND = 69;
     FETCH_SESSION_ID_NOT_FOUND = 70, retriable;
     INVALID_FETCH_SESSION_EPOCH = 71, retriable;
     LISTENER_NOT_FOUND = 72, retriable;
@@ -105,35 +113,61 @@ codes! {
     GROUP_MAX_SIZE_REACHED = 81;
     FENCED_INSTANCE_ID = 82;
     ELIGIBLE_LEADERS_NOT_AVAILABLE = 83, retriable;
-    ELECTION_NOT_NEEDED = 84;
+    ELECTION_NOT_NEEDED = 84, retriable;
     NO_REASSIGNMENT_IN_PROGRESS = 85;
     GROUP_SUBSCRIBED_TO_TOPIC = 86;
     INVALID_RECORD = 87;
     UNSTABLE_OFFSET_COMMIT = 88, retriable;
     THROTTLING_QUOTA_EXCEEDED = 89, retriable;
     PRODUCER_FENCED = 90;
-    NON_EMPTY_GROUP = 68;
-    GROUP_ID_NOT_FOUND = 69;
     RESOURCE_NOT_FOUND = 91;
+    DUPLICATE_RESOURCE = 92;
     UNACCEPTABLE_CREDENTIAL = 93;
     INCONSISTENT_VOTER_SET = 94;
-    FETCH_SESSION_TOPIC_ID_ERROR = 106, retriable;
+    INVALID_UPDATE_VERSION = 95;
+    FEATURE_UPDATE_FAILED = 96;
+    PRINCIPAL_DESERIALIZATION_FAILURE = 97;
+    SNAPSHOT_NOT_FOUND = 98;
+    POSITION_OUT_OF_RANGE = 99;
     UNKNOWN_TOPIC_ID = 100, retriable;
+    DUPLICATE_BROKER_REGISTRATION = 101;
+    BROKER_ID_NOT_REGISTERED = 102;
     INCONSISTENT_TOPIC_ID = 103, retriable;
+    INCONSISTENT_CLUSTER_ID = 104;
     TRANSACTIONAL_ID_NOT_FOUND = 105;
-    NEW_LEADER_ELECTED = 108, retriable;
-    UNSUPPORTED_ASSIGNOR = 112;
+    FETCH_SESSION_TOPIC_ID_ERROR = 106, retriable;
+    INELIGIBLE_REPLICA = 107;
+    NEW_LEADER_ELECTED = 108;
+    OFFSET_MOVED_TO_TIERED_STORAGE = 109;
     FENCED_MEMBER_EPOCH = 110;
     UNRELEASED_INSTANCE_ID = 111;
+    UNSUPPORTED_ASSIGNOR = 112;
     STALE_MEMBER_EPOCH = 113;
+    MISMATCHED_ENDPOINT_TYPE = 114;
+    UNSUPPORTED_ENDPOINT_TYPE = 115;
+    UNKNOWN_CONTROLLER_ID = 116;
     UNKNOWN_SUBSCRIPTION_ID = 117;
+    TELEMETRY_TOO_LARGE = 118;
+    INVALID_REGISTRATION = 119;
+    TRANSACTION_ABORTABLE = 120;
+    INVALID_RECORD_STATE = 121;
+    SHARE_SESSION_NOT_FOUND = 122, retriable;
+    INVALID_SHARE_SESSION_EPOCH = 123, retriable;
+    FENCED_STATE_EPOCH = 124;
+    INVALID_VOTER_KEY = 125;
+    DUPLICATE_VOTER = 126;
+    VOTER_NOT_FOUND = 127;
     INVALID_REGULAR_EXPRESSION = 128;
     REBOOTSTRAP_REQUIRED = 129;
+    STREAMS_INVALID_TOPOLOGY = 130;
+    STREAMS_INVALID_TOPOLOGY_EPOCH = 131;
+    STREAMS_TOPOLOGY_FENCED = 132;
+    SHARE_SESSION_LIMIT_REACHED = 133, retriable;
 }
 
 impl ErrorCode {
     /// `Ok(())` for 0, the code itself otherwise.
-    pub fn ok(self) -> Result<(), ErrorCode> {
+    pub(crate) fn ok(self) -> Result<(), ErrorCode> {
         if self.0 == 0 { Ok(()) } else { Err(self) }
     }
 
@@ -161,5 +195,33 @@ impl ErrorCode {
             Self::REQUEST_TIMED_OUT => ErrorKind::Timeout,
             _ => ErrorKind::Broker,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::ResponseError;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_named_and_retried_as_kafka_does() {
+        let (mut known, mut other_view) = (0, Vec::new());
+        for n in (-1..200).filter(|&n| n != 0) {
+            let code = ErrorCode(n);
+            let theirs = ResponseError::try_from_code(n).unwrap();
+            if matches!(theirs, ResponseError::Unknown(_)) {
+                continue;
+            }
+            known += 1;
+            assert_eq!(code.name().replace('_', ""), format!("{theirs:?}").to_uppercase(), "{n}");
+            if code.is_retriable() != theirs.is_retriable() {
+                other_view.push(code.name());
+            }
+        }
+        assert!(known > 120, "{known}");
+        assert_eq!(other_view, ["CONCURRENT_TRANSACTIONS"], "retriable in Kafka 4.2's Java, not in kafka-protocol");
+        assert_eq!((ErrorCode::NONE.ok(), ErrorCode(1).ok()), (Ok(()), Err(ErrorCode::OFFSET_OUT_OF_RANGE)));
+        assert_eq!(ErrorCode(7777).name(), "UNKNOWN_CODE");
     }
 }

@@ -22,7 +22,7 @@ mod tests;
 mod uuid;
 
 pub(crate) use error::{DecodeError, DecodeFault, EncodeError, EncodeFault};
-pub use error_code::ErrorCode;
+pub(crate) use error_code::ErrorCode;
 pub(crate) use message::{Request, Wire};
 pub(crate) use primitives::{Frame, Reader, Records, StrBytes, Writer};
 pub use uuid::Uuid;

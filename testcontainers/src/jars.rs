@@ -57,7 +57,7 @@ impl Jars {
         }
         let failed = |what: &str, e: io::Error| Unavailable::Missing(format!("{what} in {}: {e}", cache.display()));
         fs::create_dir_all(&cache).map_err(|e| failed("cannot make the cache directory", e))?;
-        let lock = File::create(cache.join(format!("{version}.lock"))).map_err(|e| failed("cannot make a lock", e))?;
+        let lock = File::create(cache.join("maven.lock")).map_err(|e| failed("cannot make a lock", e))?;
         lock.lock().map_err(|e| failed("cannot lock", e))?;
         if dir.is_dir() {
             return Ok(jars);

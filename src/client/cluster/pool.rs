@@ -22,7 +22,7 @@ pub(crate) enum Use {
     Produce,
     /// Fetch requests of one fetch session.
     Fetch(Isolation),
-    /// JoinGroup and SyncGroup of one group, which wait for other members.
+    /// JoinGroup and SyncGroup of one member, which wait for the other members (some perhaps in this process).
     Join(Arc<str>),
     /// Something that waits on the broker, such as topic creation: not shared, closed after use.
     OneOff,

@@ -119,7 +119,7 @@ fn walk_batches(records: Bytes) {
         assert!(read <= len);
         assert!(batch.next_offset() > batch.header().base_offset);
         let _ = (batch.control_type(), batch.compression(), batch.is_transactional());
-        let header = batch.header().clone();
+        let header = *batch.header();
         if let Ok(batch) = batch.open(&LIMITS) {
             assert!(batch.data().len() <= LIMITS.max_decompressed);
             walk_records(&batch);
