@@ -17,6 +17,8 @@ mod metadata;
 mod part;
 mod policy;
 mod pool;
+#[cfg(test)]
+mod real;
 mod record;
 mod scheduler;
 mod seam;
