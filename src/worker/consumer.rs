@@ -94,7 +94,7 @@ pub(super) struct Driver<M, L, F, G> {
     pub(super) committing: Option<Committing>,
     epochs: u64,
     assigned: bool,
-    /// The first partition that cannot be read on.
+    /// A partition cannot be read on: the consumer ends, for nobody may notice one that stands still.
     pub(super) fault: Option<Error>,
 }
 
@@ -235,6 +235,9 @@ where
         }
         if alarm {
             self.look_at_limits();
+        }
+        if let Some(error) = self.fault.take() {
+            return Some(Reason::Failed(error));
         }
         (self.config.until_end && self.all_ended()).then_some(Reason::Done)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::config::{ConsumerConfig, Order};
 use super::failure::HandlerError;
-use super::source::{Source, start};
+use super::live::{Source, start};
 use crate::client::admin::{ClusterAdmin, NativeAdmin};
 use crate::client::fetch::{FetchConfig, Fetcher, ReadOptions};
 use crate::client::{ClientConfig, Cluster};

@@ -125,7 +125,7 @@ where
                 self.pool = None;
                 return Ok(Ended::default());
             }
-            Reason::Done => self.fault.take(),
+            Reason::Done => None,
             Reason::HandlerFailed => Some(self.shared.first_failure()),
             Reason::Failed(error) => Some(error),
         };
