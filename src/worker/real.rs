@@ -57,7 +57,8 @@ fn a_group_handles_a_whole_topic_and_its_lag_is_zero() {
                 }
             }
             let committed = admin.committed_offsets(&group, None, true).await.expect("offsets");
-            let total: i64 = committed.iter().map(|(_, c)| c.as_ref().ok().and_then(Option::as_ref).map_or(0, |c| c.offset)).sum();
+            let total: i64 =
+                committed.iter().map(|(_, c)| c.as_ref().ok().and_then(Option::as_ref).map_or(0, |c| c.offset)).sum();
             println!("{order:?}: handled {}, committed {total}", handled.load(Ordering::Relaxed));
         }
     });
