@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::fetch::{Attached, FetchOut};
 use super::producer::PartitionQueue;
-use super::types::TopicPartition;
+use super::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicPartition};
+use crate::error::Result;
 
 /// What is asked of one partition.
 #[async_trait]
@@ -15,6 +17,13 @@ pub(crate) trait PartitionClient: Send + Sync + 'static {
     /// The queue has, or will have, something to send. The client takes batches out with
     /// [`PartitionQueue::take`] when it can send them, and settles each exactly once. Returns at once.
     fn submit(&self, queue: &Arc<PartitionQueue>);
+
+    /// Delivers what lies at `from` and behind it into `out`, under `epoch`, until the guard drops; the guard pauses and
+    /// resumes. Returns at once.
+    fn attach(&self, from: Position, epoch: AssignmentEpoch, out: FetchOut) -> Attached;
+
+    /// The offset at a place in the log; `None` if no record is that young. Cancel-safe.
+    async fn list_offset(&self, at: OffsetAt, isolation: Isolation) -> Result<Option<Position>>;
 }
 
 /// One way to reach partitions: the native one, or another client library.

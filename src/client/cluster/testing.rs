@@ -155,6 +155,15 @@ impl Fake {
     async fn hooked(&self, id: i32, request: &Received, peer: &mut Peer) {
         let hook = self.with(|s| s.hooks.get(&request.header.api_key).cloned());
         let answer = hook.unwrap_or_else(|| panic!("no hook for API {}", request.header.api_key))(id, request);
+        if let Some(fetched) = answer.downcast_ref::<FetchResponse>()
+            && fetched.responses.is_empty()
+            && fetched.error_code == ErrorCode::NONE
+        {
+            // A long poll. What is written meanwhile is found by the next one.
+            let wait = request.decode::<FetchRequest>().max_wait_ms;
+            #[allow(clippy::disallowed_methods, reason = "the broker's side")]
+            tokio::time::sleep(std::time::Duration::from_millis(wait.unsigned_abs().into())).await;
+        }
         macro_rules! answer {
             ($($api:ident)*) => {
                 $(if let Some(response) = answer.downcast_ref::<<$api as Request>::Response>() {

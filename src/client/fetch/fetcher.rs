@@ -391,3 +391,6 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,15 @@ pub(crate) struct Plan {
     pub(crate) forgotten: Vec<PlanForget>,
 }
 
+impl Plan {
+    fn name(&mut self, name: &TopicName, id: TopicId, partition: i32, want: Want) {
+        match self.topics.last_mut().filter(|t| t.name == *name && t.id == id) {
+            Some(topic) => topic.partitions.push((partition, want)),
+            None => self.topics.push(PlanTopic { name: name.clone(), id, partitions: vec![(partition, want)] }),
+        }
+    }
+}
+
 /// What one broker remembers of our partitions under one isolation level, and what it should.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
@@ -175,13 +184,6 @@ impl Session {
         (want.offset == sent.offset).then_some(sent.offset)
     }
 
-    /// Has the broker send this partition again although nothing changed, as after an error it reported.
-    pub(crate) fn resend(&mut self, slot: Slot) {
-        if self.entries[slot].as_ref().is_some_and(|e| e.want.is_some()) {
-            self.changed.insert(slot);
-        }
-    }
-
     /// The next request's session half. To be sent, and its end reported, before the next plan.
     pub(crate) fn plan(&mut self) -> Plan {
         let by_id = self.nameless == 0;
@@ -208,6 +210,27 @@ impl Session {
         plan
     }
 
+    /// A request outside the session (KIP-227's epoch −1) for what came while the session's own is under way, and the
+    /// offset asked for in each slot.
+    pub(crate) fn outside(&self) -> Option<(Plan, BTreeMap<Slot, i64>)> {
+        let mut plan =
+            Plan { session_id: 0, session_epoch: -1, by_id: true, topics: Vec::new(), forgotten: Vec::new() };
+        let mut asked = BTreeMap::new();
+        for &slot in &self.changed {
+            let Some((entry, want)) = self.entries[slot].as_ref().and_then(|e| Some((e, e.want?))) else { continue };
+            asked.insert(slot, want.offset);
+            let Topic { name, id, .. } = &self.topics[entry.topic];
+            plan.by_id &= !id.is_zero();
+            plan.name(name, *id, entry.partition, want);
+        }
+        (!asked.is_empty()).then_some((plan, asked))
+    }
+
+    /// The offset this partition is wanted from.
+    pub(crate) fn wanted_from(&self, slot: Slot) -> Option<i64> {
+        Some(self.entries.get(slot)?.as_ref()?.want?.offset)
+    }
+
     /// Whether a forgotten partition has the name of a wanted one (a topic created again) while names are in use.
     fn replaces_by_name(&self) -> bool {
         let mut gone = self.changed.iter().filter_map(|&s| self.entries[s].as_ref()).filter(|e| e.want.is_none());
@@ -223,13 +246,7 @@ impl Session {
         match entry.want {
             Some(want) => {
                 entry.sent = Some(want);
-                match plan.topics.last_mut().filter(|t| t.name == *name && t.id == *id) {
-                    Some(topic) => topic.partitions.push((entry.partition, want)),
-                    None => {
-                        let partitions = vec![(entry.partition, want)];
-                        plan.topics.push(PlanTopic { name: name.clone(), id: *id, partitions });
-                    }
-                }
+                plan.name(name, *id, entry.partition, want);
             }
             None => {
                 if entry.sent.take().is_some() {

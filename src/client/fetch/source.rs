@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::budget::{Budget, Charge, Reservation};
@@ -30,6 +31,9 @@ use crate::wire::{ErrorCode, Records};
 const FAST_EMPTY: u32 = 3;
 /// Fewer free bytes than this are not worth a request.
 const LEAST: i64 = 1 << 20;
+
+/// A partition that comes does not wait longer than this behind the request under way.
+const WORTH_WAITING: Duration = Duration::from_millis(30);
 
 /// Which session. A partition attached twice needs two: `nth` counts them, and all but the first have connections of
 /// their own.
@@ -276,7 +280,7 @@ impl Source {
         let most = i64::try_from(self.common.config.max_bytes).unwrap_or(i64::MAX);
         // Two answers per source: one being handled, one on its way.
         let want = (budget.capacity() / (2 * sources)).clamp(1, most);
-        let least = want.min(LEAST);
+        let least = (want / 16).clamp(1, LEAST);
         if let Some(reservation) = budget.try_reserve(least, want) {
             return Ok(reservation);
         }
@@ -296,7 +300,7 @@ impl Source {
 
     async fn receive(&mut self, flight: Flight) -> Result<Arrived, Gone> {
         let Flight { pending, reservation, sent, wait } = flight;
-        match self.meanwhile(pending).await? {
+        match self.outcome(pending, sent + wait).await? {
             Ok(response) if response.error_code == ErrorCode::NONE => {
                 self.backoff.reset();
                 let charge = Arc::new(reservation.settle(bytes_of(&response)));
@@ -327,18 +331,79 @@ impl Source {
         }
     }
 
+    /// Waits for the answer. What is attached or resumed meanwhile is asked for over the control connection, outside
+    /// the session and without a wait there, as long as that finds something.
+    async fn outcome(
+        &mut self,
+        pending: Pending<FetchRequest>,
+        due: Instant,
+    ) -> Result<crate::Result<FetchResponse>, Gone> {
+        let mut pending = pin!(pending);
+        let mut express: Option<BoxFuture<'static, (crate::Result<FetchResponse>, Reservation)>> = None;
+        loop {
+            if express.is_none() && self.common.cluster.env().now() + WORTH_WAITING < due {
+                express = self.express();
+            }
+            let expressed = async {
+                match express.as_mut() {
+                    Some(express) => express.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return Err(Gone),
+                },
+                // An express request still under way is dropped: its partitions are in the next plan.
+                outcome = &mut pending => return Ok(outcome),
+                (outcome, reservation) = expressed => {
+                    express = None;
+                    match outcome {
+                        Ok(response) if response.error_code == ErrorCode::NONE => {
+                            let charge = Arc::new(reservation.settle(bytes_of(&response)));
+                            let now = self.common.cluster.env().now();
+                            let env = self.common.cluster.env().clone();
+                            let answered = env.random(|rng| self.table.answer_outside(response, now, rng));
+                            let (work, _) = self.act_on(answered, &[]);
+                            self.open(Arrived { work, charge: Some(charge) }).await;
+                        }
+                        // The session's own request is going to say so.
+                        Ok(_) | Err(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn express(&mut self) -> Option<BoxFuture<'static, (crate::Result<FetchResponse>, Reservation)>> {
+        let reservation = self.common.budget.try_reserve(1 << 16, LEAST)?;
+        let plan = self.table.plan_outside()?;
+        let (cluster, broker) = (self.common.cluster.clone(), self.key.broker);
+        let terms = Terms {
+            isolation: self.key.isolation,
+            max_wait_ms: 0,
+            min_bytes: 0,
+            max_bytes: i32::try_from(reservation.bytes()).unwrap_or(i32::MAX),
+        };
+        Some(Box::pin(async move {
+            let ask = async {
+                let connection = cluster.connection(broker, Use::Control).await?;
+                let version = request::version(&connection, plan.by_id)?;
+                let request = request::build(plan, version, &terms);
+                connection.call(&request, version, cluster.config().request_timeout).await
+            };
+            (ask.await, reservation)
+        }))
+    }
+
     async fn take_in(&mut self, mut response: FetchResponse, sent: Instant, wait: Duration) -> Result<Vec<Work>, Gone> {
         let env = self.common.cluster.env().clone();
         let now = env.now();
         let endpoints = std::mem::take(&mut response.node_endpoints);
-        let Answered { work, given_back, leaders, barren } = env.random(|rng| self.table.answer(response, now, rng));
-        for new in leaders {
-            let endpoint = endpoints.iter().find(|e| e.node_id == new.leader).and_then(endpoint);
-            self.common.cluster.learn_leader(&new.tp, new.leader, new.leader_epoch, endpoint);
-        }
-        for (reading, trouble) in given_back {
-            self.give_back(reading, trouble);
-        }
+        let answered = env.random(|rng| self.table.answer(response, now, rng));
+        let (work, barren) = self.act_on(answered, &endpoints);
         self.quiet = if self.table.take_restless() { 0 } else { self.quiet.saturating_add(1) };
         self.fast_empties = if barren && now - sent < wait / 2 { self.fast_empties.saturating_add(1) } else { 0 };
         if self.fast_empties > FAST_EMPTY {
@@ -347,6 +412,18 @@ impl Source {
             self.meanwhile(env.sleep(pause)).await?;
         }
         Ok(work)
+    }
+
+    fn act_on(&self, answered: Answered, endpoints: &[NodeEndpoint]) -> (Vec<Work>, bool) {
+        let Answered { work, given_back, leaders, barren } = answered;
+        for new in leaders {
+            let endpoint = endpoints.iter().find(|e| e.node_id == new.leader).and_then(endpoint);
+            self.common.cluster.learn_leader(&new.tp, new.leader, new.leader_epoch, endpoint);
+        }
+        for (reading, trouble) in given_back {
+            self.give_back(reading, trouble);
+        }
+        (work, barren)
     }
 
     /// Checks, decompresses and delivers.

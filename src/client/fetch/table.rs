@@ -61,8 +61,12 @@ pub(super) struct Table {
     readings: BTreeMap<u64, Reading>,
     by_slot: Vec<Option<u64>>,
     backing_off: BTreeSet<(Instant, u64)>,
-    /// Fetched slower than asked since the last plan: a wait at the broker would be in the way of their return.
+    /// Partitions came, went or slowed down: a wait at the broker would be in the way of the next ones.
     restless: bool,
+    /// Partitions came since the last request.
+    fresh: bool,
+    /// What was asked for outside the session.
+    express: BTreeMap<Slot, i64>,
 }
 
 impl Table {
@@ -76,6 +80,8 @@ impl Table {
             by_slot: Vec::new(),
             backing_off: BTreeSet::new(),
             restless: false,
+            fresh: false,
+            express: BTreeMap::new(),
         }
     }
 
@@ -137,7 +143,7 @@ impl Table {
         let slot = match reading.slot {
             Some(slot) => slot,
             None => {
-                self.restless = true;
+                (self.restless, self.fresh) = (true, true);
                 let slot = self.session.slot(&tp.topic, reading.position.topic_id, tp.partition);
                 if self.by_slot.len() <= slot {
                     self.by_slot.resize(slot + 1, None);
@@ -194,7 +200,35 @@ impl Table {
     }
 
     pub(super) fn plan(&mut self) -> Plan {
+        self.fresh = false;
+        self.express.clear();
         self.session.plan()
+    }
+
+    /// What came while the request of the last plan is under way, to be asked for outside the session.
+    pub(super) fn plan_outside(&mut self) -> Option<Plan> {
+        if !std::mem::take(&mut self.fresh) {
+            return None;
+        }
+        let (plan, asked) = self.session.outside()?;
+        self.express = asked;
+        Some(plan)
+    }
+
+    /// Goes through the answer to [`plan_outside`](Self::plan_outside)'s request.
+    pub(super) fn answer_outside(
+        &mut self,
+        response: FetchResponse,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Answered {
+        let asked = std::mem::take(&mut self.express);
+        let out = self.go_through(response, now, rng, |session, slot| {
+            session.wanted_from(slot).filter(|offset| asked.get(&slot) == Some(offset))
+        });
+        // Where there was something there may be more.
+        self.fresh |= !out.barren;
+        out
     }
 
     /// No answer came.
@@ -209,15 +243,32 @@ impl Table {
 
     /// Goes through an answer without a top-level error.
     pub(super) fn answer(&mut self, response: FetchResponse, now: Instant, rng: &mut fastrand::Rng) -> Answered {
-        let mut out = Answered::default();
         self.session.on_answer(response.session_id);
+        self.go_through(response, now, rng, Session::answered_from)
+    }
+
+    /// `asked` says from which offset a slot was asked for, if the answer still counts.
+    fn go_through(
+        &mut self,
+        response: FetchResponse,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+        asked: impl Fn(&Session, Slot) -> Option<i64>,
+    ) -> Answered {
+        let mut out = Answered::default();
         let any = |a: &PartitionData| a.records.as_ref().is_some_and(|r| !r.is_empty());
         out.barren = !response.responses.iter().flat_map(|t| &t.partitions).any(any);
         for topic in response.responses {
             for answer in topic.partitions {
                 let slot = self.session.find(&topic.topic, topic.topic_id, answer.partition_index);
                 match slot.and_then(|s| Some((s, (*self.by_slot.get(s)?)?))) {
-                    Some((slot, id)) => self.answer_one(slot, id, answer, now, rng, &mut out),
+                    Some((slot, id)) => match asked(&self.session, slot) {
+                        Some(from) => self.answer_one(id, from, answer, now, rng, &mut out),
+                        None => {
+                            let partition = answer.partition_index;
+                            tracing::debug!(target: "dispatcher::client::fetch", partition, "stale or repeated answer");
+                        }
+                    },
                     None if slot.is_some() => {} // Forgotten while the answer was on its way.
                     None => tracing::warn!(
                         target: "dispatcher::client::fetch",
@@ -232,17 +283,13 @@ impl Table {
 
     fn answer_one(
         &mut self,
-        slot: Slot,
         id: u64,
+        from: i64,
         answer: PartitionData,
         now: Instant,
         rng: &mut fastrand::Rng,
         out: &mut Answered,
     ) {
-        let Some(from) = self.session.answered_from(slot) else {
-            tracing::debug!(target: "dispatcher::client::fetch", slot, "stale or repeated answer");
-            return;
-        };
         let Some(reading) = self.readings.get_mut(&id) else { return };
         let tp = reading.link.tp().clone();
         let (leader, leader_epoch) = (answer.current_leader.leader_id, answer.current_leader.leader_epoch);

@@ -6,10 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::*;
+use crate::client::fetch::{Attached, FetchOut};
 use crate::client::producer::config::ProducerConfig;
 use crate::client::producer::delivery::Ack;
 use crate::client::producer::sequencer::Identity;
 use crate::client::retry::BackoffConfig;
+use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position};
 use crate::env::Env;
 use crate::error::Result;
 use crate::wire::ErrorCode;
@@ -24,6 +26,14 @@ struct Client(Arc<Counts>);
 impl PartitionClient for Client {
     fn submit(&self, _queue: &Arc<PartitionQueue>) {
         self.0.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn attach(&self, _: Position, _: AssignmentEpoch, _: FetchOut) -> Attached {
+        unreachable!("a producer does not read")
+    }
+
+    async fn list_offset(&self, _: OffsetAt, _: Isolation) -> Result<Option<Position>> {
+        unreachable!("a producer does not read")
     }
 }
 
