@@ -50,7 +50,7 @@ pub fn main() -> ! {
 }
 
 fn one_line(message: &str) -> String {
-    message.replace(['\r', '\n'], " ")
+    message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 fn run(cli: Cli) -> Outcome {

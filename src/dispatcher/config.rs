@@ -152,8 +152,8 @@ impl Config {
                 return bad(format!("{name} is {value:?}: use more than 0 and at most 24 h"));
             }
         }
-        if self.linger > self.delivery_timeout {
-            return bad("linger is longer than delivery_timeout: shorten it".into());
+        if self.linger >= self.delivery_timeout {
+            return bad("linger is not below delivery_timeout: shorten it".into());
         }
         for (name, value, least, most) in [
             ("batch_size", self.batch_size, 1, 1 << 30),
