@@ -107,8 +107,7 @@ fn a_properties_file_is_checked_and_what_it_does_not_mean_is_warned_of() {
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    for (text, names) in
-        [("linger.ms=soon", "linger.ms"), ("noassignment", "line 1"), ("sasl.mechanism=PLAIN", "sasl")]
+    for (text, names) in [("linger.ms=soon", "linger.ms"), ("noassignment", "line 1"), ("sasl.mechanism=PLAIN", "sasl")]
     {
         let path = write("broken.properties", text);
         let (code, stderr) = fails(&format!("-b h:1 --command-config {path} topics list"));
