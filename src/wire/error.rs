@@ -84,11 +84,6 @@ macro_rules! placed_error {
                 self.0.1.message = message;
                 self
             }
-
-            /// What is wrong.
-            pub(crate) fn fault(&self) -> &$fault {
-                &self.0.0
-            }
         }
 
         impl std::error::Error for $name {}
@@ -108,6 +103,14 @@ placed_error! {
 placed_error! {
     /// A value that cannot be written at the asked version.
     EncodeError(EncodeFault)
+}
+
+#[cfg(test)]
+impl DecodeError {
+    /// What is wrong.
+    pub(crate) fn fault(&self) -> &DecodeFault {
+        &self.0.0
+    }
 }
 
 impl fmt::Display for DecodeFault {

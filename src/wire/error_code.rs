@@ -9,6 +9,7 @@ pub(crate) struct ErrorCode(pub(crate) i16);
 
 macro_rules! codes {
     ($($name:ident = $n:literal $(, $retriable:ident)?;)*) => {
+        #[allow(dead_code, reason = "Kafka's whole table")]
         impl ErrorCode {
             $(pub(crate) const $name: ErrorCode = ErrorCode($n);)*
 

@@ -13,6 +13,7 @@ pub(crate) struct Gen {
 }
 
 impl Gen {
+    #[cfg(test)]
     pub(crate) fn new(entropy: Vec<u8>) -> Self {
         Self { entropy, at: 0 }
     }

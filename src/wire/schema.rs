@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::field::Spec;
 use super::message::{Request, Versions};
 use super::messages::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
-use super::messages::for_each_api;
+use super::messages::every::for_each_api;
 use super::primitives::{Records, StrBytes};
 use super::{ErrorCode, Uuid};
 

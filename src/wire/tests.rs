@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 
 use super::field::At;
 use super::message::{Request, Versions, Wire};
-use super::messages::for_each_api;
+use super::messages::every::for_each_api;
 use super::primitives::{Reader, Writer};
 use super::sample::{Gen, Sample};
 
@@ -198,7 +198,7 @@ fn record_bodies_are_neither_copied_into_a_request_nor_out_of_a_response() {
     let request = produce::ProduceRequest { acks: -1, topic_data, ..Default::default() };
     let frame = super::header::encode_request(&request, 9, 1, &"c".into()).unwrap();
     assert!(frame.parts.iter().any(|part| part.as_ptr() == body.as_ptr() && part.len() == body.len()));
-    assert!(frame.len - body.len() < 200);
+    assert!(frame.into_bytes().len() - body.len() < 200);
 
     let partition = fetch::PartitionData { records: Some(body.into()), ..Default::default() };
     let topic = fetch::TopicResponse { topic: "t".into(), partitions: vec![partition], ..Default::default() };

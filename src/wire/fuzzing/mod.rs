@@ -4,10 +4,11 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::header::{RequestHeader, correlation_id, decode_response};
+use super::header::{RequestHeader, correlation_id, decode_response, encode_response};
 use super::message::{Request, Wire};
 use super::messages::consumer_protocol::{Blob, ConsumerProtocolAssignment, ConsumerProtocolSubscription};
-use super::messages::{self, HeartbeatRequest, for_each_api};
+use super::messages::every::{self, for_each_api};
+use super::messages::{self, HeartbeatRequest};
 use super::primitives::{Reader, Writer};
 use super::records::{Batch, Cursor, Limits, batches};
 use super::sample::Sample;
@@ -69,7 +70,7 @@ for_each_api!(families);
 /// Bytes: a frame without its size, read as a request of any API and as a response to a Heartbeat.
 pub fn headers(data: &[u8]) {
     let frame = Bytes::copy_from_slice(data);
-    let flexible = |key, version| messages::api(key).is_some_and(|api| version >= api.flexible);
+    let flexible = |key, version| every::api(key).is_some_and(|api| version >= api.flexible);
     let mut r = Reader::new(frame.clone());
     if let Ok(header) = RequestHeader::decode(&mut r, flexible) {
         let flexible = flexible(header.api_key, header.api_version);
@@ -80,8 +81,12 @@ pub fn headers(data: &[u8]) {
     }
     let id = correlation_id(&frame);
     for version in [HeartbeatRequest::MIN, HeartbeatRequest::MAX] {
-        let response = decode_response::<HeartbeatRequest>(frame.clone(), version);
-        assert!(id.is_some() || response.is_err());
+        if let Ok(response) = decode_response::<HeartbeatRequest>(frame.clone(), version) {
+            let id = id.expect("a response starts with an id");
+            let again = encode_response::<HeartbeatRequest>(&response, version, id).expect("it is no larger");
+            let again = again.into_bytes().slice(4..);
+            assert_eq!(decode_response::<HeartbeatRequest>(again, version), Ok(response));
+        }
     }
 }
 

@@ -179,7 +179,7 @@ fn fuzz(target: &str, decoders: usize, run: fn(&[u8]), fresh: fn() -> Seeds) {
     }
 }
 
-const APIS: usize = messages::APIS.len();
+const APIS: usize = every::APIS.len();
 
 #[test]
 fn no_bytes_break_the_request_decoders() {

@@ -25,11 +25,6 @@ impl Reader {
         self.frame.len() - self.at
     }
 
-    /// Everything not read yet.
-    pub(crate) fn rest(mut self) -> Bytes {
-        self.frame.split_off(self.at)
-    }
-
     /// An error if anything is left over.
     pub(crate) fn finish(self) -> Decoded<()> {
         match self.remaining() {
@@ -74,11 +69,6 @@ impl Reader {
     /// Big-endian.
     pub(crate) fn i32(&mut self) -> Decoded<i32> {
         self.array().map(i32::from_be_bytes)
-    }
-
-    /// Big-endian.
-    pub(crate) fn i64(&mut self) -> Decoded<i64> {
-        self.array().map(i64::from_be_bytes)
     }
 
     /// Unsigned varint, 5 bytes at most.

@@ -17,20 +17,10 @@ use crate::wire::error::{DecodeError, DecodeFault};
 pub(crate) struct StrBytes(Bytes);
 
 impl StrBytes {
-    /// A string that needs no memory of its own.
-    pub(crate) const fn from_static(s: &'static str) -> Self {
-        Self(Bytes::from_static(s.as_bytes()))
-    }
-
     /// The string itself.
     pub(crate) fn as_str(&self) -> &str {
         // Always UTF-8: checked where it was built. Without `unsafe` the check runs again, which is cheap for names.
         std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// The bytes, sharing the memory.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.0
     }
 
     /// The bytes, without the check that [`as_str`](Self::as_str) repeats.

@@ -11,8 +11,6 @@ type Encoded = Result<(), EncodeError>;
 pub(crate) struct Frame {
     /// In order; record bodies are shared with whoever built them.
     pub(crate) parts: Vec<Bytes>,
-    /// Bytes in all parts.
-    pub(crate) len: usize,
 }
 
 impl Frame {
@@ -57,11 +55,6 @@ impl Writer {
     /// Bytes written so far.
     pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether nothing was written.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     fn buf(&mut self) -> &mut BytesMut {
@@ -149,7 +142,7 @@ impl Writer {
         parts.extend(Some(head).filter(|p| !p.is_empty()));
         parts.append(&mut self.parts);
         parts.extend(Some(tail).filter(|p| !p.is_empty()));
-        Ok(Frame { parts, len: self.len })
+        Ok(Frame { parts })
     }
 }
 
