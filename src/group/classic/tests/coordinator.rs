@@ -37,7 +37,6 @@ struct Member {
     session_end: Instant,
     joining: Option<Slot>,
     syncing: Option<Slot>,
-    synced: bool,
     assignment: Vec<TopicPartition>,
 }
 
@@ -187,8 +186,7 @@ impl Coordinator {
     fn add(&mut self, slot: Slot, subscription: Subscription, now: Instant) {
         let id = subscription.member_id.clone();
         let session_end = now + SESSION;
-        let member =
-            Member { subscription, session_end, joining: Some(slot), syncing: None, synced: false, assignment: vec![] };
+        let member = Member { subscription, session_end, joining: Some(slot), syncing: None, assignment: vec![] };
         self.members.insert(id, member);
         self.prepare(now);
     }
