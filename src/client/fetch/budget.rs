@@ -142,6 +142,12 @@ pub(crate) struct Charge {
     token: Option<Arc<()>>,
 }
 
+impl Charge {
+    pub(crate) fn bytes(&self) -> i64 {
+        self.bytes
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.0.held.fetch_sub(self.bytes, Ordering::AcqRel);

@@ -175,6 +175,8 @@ pub(crate) struct Link {
     queue: Mutex<Queue>,
     /// Bytes of this partition in memory, delivered or not.
     held: AtomicI64,
+    /// Bytes of the frames that this partition's batches keep in memory, other partitions' parts included.
+    pinned: AtomicI64,
     /// The source waits for `held` to fall to this; −1: it does not wait.
     resume_at: AtomicI64,
     /// A nudge is on its way to the owner.
@@ -198,8 +200,8 @@ impl Link {
         owner: mpsc::WeakUnboundedSender<Command>,
     ) -> Arc<Self> {
         let queue = Mutex::new(Queue { state: LinkState::Running, events: VecDeque::new(), listed: false });
-        let (held, resume_at, nudged) = (AtomicI64::new(0), AtomicI64::new(-1), AtomicBool::new(false));
-        Arc::new(Self { id, tp, epoch, out, owner, queue, held, resume_at, nudged })
+        let (held, pinned, resume_at) = (AtomicI64::new(0), AtomicI64::new(0), AtomicI64::new(-1));
+        Arc::new(Self { id, tp, epoch, out, owner, queue, held, pinned, resume_at, nudged: AtomicBool::new(false) })
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -254,20 +256,23 @@ impl Link {
         self.nudged.store(false, Ordering::Release);
     }
 
-    /// Charges a batch to this link until the lease drops.
-    pub(super) fn lease(self: &Arc<Self>, bytes: usize, charge: Arc<Charge>) -> Lease {
-        self.charge(bytes, Some(charge))
+    /// Bytes of the frames kept in memory by this partition's batches.
+    pub(super) fn pinned(&self) -> i64 {
+        self.pinned.load(Ordering::Acquire)
     }
 
-    /// Counts bytes as this link's until the lease drops; the budget is charged elsewhere.
-    pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Lease {
-        self.charge(bytes, None)
+    /// Keeps a frame in memory, to be shared by the batches of this partition in it.
+    pub(super) fn pin(self: &Arc<Self>, frame: Arc<Charge>) -> Arc<Pin> {
+        self.pinned.fetch_add(frame.bytes(), Ordering::AcqRel);
+        Arc::new(Pin { link: self.clone(), frame })
     }
 
-    fn charge(self: &Arc<Self>, bytes: usize, charge: Option<Arc<Charge>>) -> Lease {
+    /// Counts bytes as this link's until the lease drops. `memory` is what pays for them until then, if that is not the
+    /// caller's business.
+    pub(super) fn lease(self: &Arc<Self>, bytes: usize, memory: Memory) -> Lease {
         let bytes = bytes as i64;
         self.held.fetch_add(bytes, Ordering::AcqRel);
-        Lease(Some(Leased { link: self.clone(), bytes, _charge: charge }))
+        Lease(Some(Leased { link: self.clone(), bytes, _memory: memory }))
     }
 
     /// Queues progress. Dropped silently when detached.
@@ -344,7 +349,30 @@ pub(crate) struct Lease(Option<Leased>);
 struct Leased {
     link: Arc<Link>,
     bytes: i64,
-    _charge: Option<Arc<Charge>>,
+    _memory: Memory,
+}
+
+/// Where a batch's bytes are.
+#[allow(dead_code, reason = "held until they drop")]
+pub(super) enum Memory {
+    /// In a frame, with other batches.
+    Frame(Arc<Pin>),
+    /// In a buffer of its own: decompressed, or copied.
+    Own(Charge),
+    /// Paid for elsewhere.
+    Elsewhere,
+}
+
+/// A frame kept in memory by one partition.
+pub(super) struct Pin {
+    link: Arc<Link>,
+    frame: Arc<Charge>,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.link.pinned.fetch_sub(self.frame.bytes(), Ordering::AcqRel);
+    }
 }
 
 impl fmt::Debug for Lease {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::budget::{Budget, Charge, Reservation};
 use super::config::FetchConfig;
-use super::delivery::{Fetched, FetchedBatch, Link, OnBadBatch};
+use super::delivery::{Fetched, FetchedBatch, Link, Memory, OnBadBatch, Pin};
 use super::parse::{self, BadBatch};
 use super::reading::{Reading, Trouble};
 use super::request::{self, Terms};
@@ -32,6 +32,8 @@ const FAST_EMPTY: u32 = 3;
 /// Fewer free bytes than this are not worth a request.
 const LEAST: i64 = 1 << 20;
 
+/// A partition that keeps frames of more than this part of the budget in memory gets copies from then on.
+const MAX_PINNED: i64 = 8;
 /// A partition that comes does not wait longer than this behind the request under way.
 const WORTH_WAITING: Duration = Duration::from_millis(30);
 
@@ -434,8 +436,11 @@ impl Source {
             let raw = std::mem::take(&mut work.scan.kept);
             let mut batches = Vec::with_capacity(raw.len());
             let mut bad = work.scan.bad.take();
+            // A reader that lags must not keep whole frames in memory for the sake of its few batches in each.
+            let lags = work.link.pinned() > self.common.budget.capacity() / MAX_PINNED;
+            let pin = (!lags && !raw.is_empty()).then(|| work.link.pin(charge.clone()));
             for raw in raw {
-                match self.open_one(raw, &work, &charge).await {
+                match self.open_one(raw, &work, pin.as_ref()).await {
                     Ok(batch) => batches.extend(batch),
                     Err(skipped) if work.link.options().on_bad_batch == OnBadBatch::Skip => {
                         work.scan.skipped.push(skipped)
@@ -458,18 +463,20 @@ impl Source {
         &self,
         raw: RawBatch,
         work: &Work,
-        frame: &Arc<Charge>,
+        frame: Option<&Arc<Pin>>,
     ) -> Result<Option<Arc<FetchedBatch>>, BadBatch> {
         let compressed = raw.header().attributes & 7 != 0;
         if compressed {
             self.common.budget.room(&self.inflated).await;
         }
         let limits = Limits { max_decompressed: self.common.config.max_decompressed };
+        let frame = frame.filter(|_| !compressed);
+        let raw = if frame.is_some() || compressed { raw } else { raw.to_owned_memory() };
         let Some(opened) = parse::open(raw, work.from, &limits)? else { return Ok(None) };
         let bytes = opened.batch.data().len();
-        let charge = match compressed {
-            true => Arc::new(self.common.budget.charge(bytes as i64, self.inflated.clone())),
-            false => frame.clone(),
+        let memory = match frame {
+            Some(frame) => Memory::Frame(frame.clone()),
+            None => Memory::Own(self.common.budget.charge(bytes as i64, self.inflated.clone())),
         };
         Ok(Some(Arc::new(FetchedBatch {
             tp: work.link.tp().clone(),
@@ -477,7 +484,7 @@ impl Source {
             batch: opened.batch,
             start: opened.start,
             count: opened.count,
-            lease: work.link.lease(bytes, charge),
+            lease: work.link.lease(bytes, memory),
         })))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
-use super::delivery::{FetchFault, Lease, Link, LinkState};
+use super::delivery::{FetchFault, Lease, Link, LinkState, Memory};
 use super::parse::{AbortedFilter, BadBatch, Scan, scan};
 use super::reading::{Reading, Trouble, Verdict, judge};
 use super::session::{Plan, Session, Slot};
@@ -358,7 +358,7 @@ impl Table {
             high_watermark: answer.high_watermark,
             last_stable: answer.last_stable_offset,
             log_start: answer.log_start_offset,
-            hold: link.hold(bytes),
+            hold: link.lease(bytes, Memory::Elsewhere),
             link,
             scan,
         };

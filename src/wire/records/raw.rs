@@ -125,6 +125,11 @@ impl RawBatch {
         }
     }
 
+    /// The same batch in memory of its own, so that it does not keep its frame alive.
+    pub(crate) fn to_owned_memory(&self) -> Self {
+        Self { header: self.header, bytes: Bytes::copy_from_slice(&self.bytes) }
+    }
+
     /// Checks the checksum and decompresses.
     pub(crate) fn open(self, limits: &Limits) -> Result<Batch, RecordsError> {
         let actual = crc32c::crc32c(&self.bytes[CRC_FROM..]);

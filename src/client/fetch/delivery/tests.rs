@@ -91,7 +91,8 @@ fn the_source_is_nudged_once_when_a_slow_partition_has_caught_up() {
     let (out, _events) = channel(ReadOptions::default());
     let (link, _attached, mut commands) = attach(&out, 0);
     let charge = Arc::new(Budget::new(1000).charge(300, Arc::default()));
-    let (first, second) = (link.lease(100, charge.clone()), link.lease(200, charge));
+    let frame = || Memory::Frame(link.pin(charge.clone()));
+    let (first, second) = (link.lease(100, frame()), link.lease(200, frame()));
     assert_eq!(link.held(), 300);
     link.nudge_at(150);
     assert!(commands.try_recv().is_err());

@@ -355,6 +355,21 @@ async fn a_slow_partition_does_not_stop_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_lags_with_little_data_does_not_keep_the_frames_it_came_in() {
+    let config = FetchConfig { budget: 256 << 10, ..FetchConfig::default() };
+    let mut reader = Reader::new(&[(1, 0), (1, 0)], config).await;
+    let _guards = [reader.attach(0, 0), reader.attach(1, 0)];
+    let mut kept = Vec::new();
+    for _ in 0..200 {
+        reader.brokers.write(0, 1);
+        reader.brokers.write(1, 50);
+        let blocks = reader.read(51).await;
+        kept.extend(blocks.into_iter().filter(|b| b.tp.partition == 0));
+    }
+    assert!(reader.fetcher.free_bytes() > 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_delivered_while_paused_and_nothing_is_lost() {
     let mut reader = Reader::new(&[(1, 0)], FetchConfig::default()).await;
     let guard = reader.attach(0, 0);

@@ -157,7 +157,7 @@ fn a_detached_partition_is_forgotten_and_its_answer_dropped() {
 fn a_slow_partition_is_paused_and_the_others_go_on() {
     let mut sim = Sim::new(2, 8_000);
     let charge = Arc::new(sim.table.budget.try_reserve(1, 6_000).unwrap().settle(6_000));
-    let slow = sim.links[0].0.lease(5_000, charge);
+    let slow = sim.links[0].0.lease(5_000, Memory::Frame(sim.links[0].0.pin(charge)));
     sim.answer(vec![partition(0, &[data(0, 1, -1)]), partition(1, &[data(0, 1, -1)])]);
     let plan = sim.table.plan();
     assert_eq!((plan.topics[0].partitions.len(), plan.topics[0].partitions[0].0), (1, 1));
