@@ -64,7 +64,8 @@ impl FromMessage for String {
 ///     })
 ///     .start()
 ///     .await?;
-/// # subscription.stop().await
+/// # subscription.stop().await?;
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

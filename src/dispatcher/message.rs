@@ -26,7 +26,8 @@ use crate::worker::{Cancel, Record};
 ///     })
 ///     .start()
 ///     .await?;
-/// subscription.join().await
+/// subscription.join().await?;
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
