@@ -13,6 +13,8 @@ const REBALANCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) client: usize,
+    /// Which of the client's processes.
+    pub(super) life: u64,
     pub(super) token: Token,
 }
 

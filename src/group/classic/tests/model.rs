@@ -15,7 +15,7 @@ const CALM: Duration = Duration::from_secs(200);
 
 #[derive(Debug)]
 enum Happening {
-    Arrive { slot: Slot, life: u64, request: Request, answer_lost: bool },
+    Arrive { slot: Slot, request: Request, answer_lost: bool },
     Answer { client: usize, life: u64, event: Event },
     Wake { client: usize, life: u64 },
     Chaos,
@@ -114,7 +114,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrive { slot, life, request, answer_lost } => self.arrive(slot, life, request, answer_lost),
+            Happening::Arrive { slot, request, answer_lost } => self.arrive(slot, request, answer_lost),
             Happening::Answer { client, life, event } => self.tell(client, life, event),
             Happening::Wake { client, life } => {
                 if self.clients[client].life == life {
@@ -219,19 +219,19 @@ impl World {
                 Action::Join { token, member_id, .. } => {
                     self.joins += 1;
                     let request = Request::Join { member_id, instance_id, topics: vec!["t".into()] };
-                    self.send(Slot { client, token }, request, Duration::from_secs(70));
+                    self.send(Slot { client, life, token }, request, Duration::from_secs(70));
                 }
                 Action::Sync { token, generation, assignments, .. } => {
                     let request =
                         Request::Sync { member_id: generation.member_id, generation: generation.id, assignments };
-                    self.send(Slot { client, token }, request, Duration::from_secs(70));
+                    self.send(Slot { client, life, token }, request, Duration::from_secs(70));
                 }
                 Action::Heartbeat { token, generation } => {
                     let request = Request::Heartbeat { member_id: generation.member_id, generation: generation.id };
-                    self.send(Slot { client, token }, request, Duration::from_secs(10));
+                    self.send(Slot { client, life, token }, request, Duration::from_secs(10));
                 }
                 Action::Leave { token, member_id, .. } => {
-                    self.send(Slot { client, token }, Request::Leave { member_id }, Duration::from_secs(5));
+                    self.send(Slot { client, life, token }, Request::Leave { member_id }, Duration::from_secs(5));
                 }
                 Action::Watch { topics } => {
                     self.clients[client].watches = topics;
@@ -273,8 +273,7 @@ impl World {
     }
 
     fn send(&mut self, slot: Slot, request: Request, limit: Duration) {
-        let Slot { client, token } = slot;
-        let life = self.clients[client].life;
+        let Slot { client, life, token } = slot;
         let failure = match self.rng.u8(..60) {
             0 if self.chaotic() => Some(code(ErrorCode::NOT_COORDINATOR)),
             1 if self.chaotic() => Some(code(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)),
@@ -285,7 +284,7 @@ impl World {
                 // Time-outs are scheduled for all; they come too late for those that were answered.
                 let delay = self.millis(1..300);
                 let answer_lost = self.chaotic() && self.rng.u8(..40) == 0;
-                self.after(delay, Happening::Arrive { slot, life, request: request.clone(), answer_lost });
+                self.after(delay, Happening::Arrive { slot, request: request.clone(), answer_lost });
                 None
             }
         };
@@ -300,10 +299,10 @@ impl World {
         self.after(delay, Happening::Answer { client, life, event });
     }
 
-    fn arrive(&mut self, slot: Slot, life: u64, request: Request, answer_lost: bool) {
+    fn arrive(&mut self, slot: Slot, request: Request, answer_lost: bool) {
         // What a dead process sent still reaches the coordinator; but not a static member's, which would fence the
         // next process under its instance id, as Kafka means it to.
-        let dead = self.clients[slot.client].life != life;
+        let dead = self.clients[slot.client].life != slot.life;
         if dead && self.clients[slot.client].instance_id.is_some() {
             return;
         }
@@ -314,10 +313,9 @@ impl World {
 
     fn deliver(&mut self) {
         for (slot, event) in self.coordinator.replies() {
-            if let Some(it) = self.clients.get(slot.client) {
-                let life = it.life;
+            if slot.client < CLIENTS {
                 let delay = self.millis(1..300);
-                self.after(delay, Happening::Answer { client: slot.client, life, event });
+                self.after(delay, Happening::Answer { client: slot.client, life: slot.life, event });
             }
         }
     }
