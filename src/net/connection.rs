@@ -122,18 +122,6 @@ impl Connection {
     pub(crate) fn is_closed(&self) -> bool {
         self.0.shared.closed_with().is_some()
     }
-
-    /// Waits for the end of the connection and says why. Cancel-safe.
-    pub(crate) async fn closed(&self) -> Error {
-        let mut closed = self.0.shared.closed.subscribe();
-        let reason = closed.wait_for(Option::is_some).await.ok().and_then(|e| e.clone());
-        reason.unwrap_or_else(|| Error::new(ErrorKind::Closed, "the connection was closed"))
-    }
-
-    /// Ends it now: everything under way fails with `error`.
-    pub(crate) fn close(&self, error: Error) {
-        self.0.shared.close(error);
-    }
 }
 
 impl Drop for Handle {

@@ -1,6 +1,5 @@
 //! Bytes to and from one broker: dialling, version negotiation, framing, pipelining, time limits. Knows requests only
 //! as something to encode and decode; which broker and why is decided in `client`.
-#![allow(dead_code)]
 
 mod connection;
 mod driver;

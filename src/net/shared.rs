@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::outbox::{Chunk, Sink};
 use super::throttle;
@@ -39,7 +39,6 @@ pub(super) struct Shared {
     table: Mutex<Table>,
     pub(super) driver: AtomicWaker,
     next_id: AtomicI32,
-    pub(super) closed: watch::Sender<Option<Error>>,
 }
 
 #[derive(Default)]
@@ -90,7 +89,6 @@ impl Shared {
             table: Mutex::default(),
             driver: AtomicWaker::new(),
             next_id: AtomicI32::new(0),
-            closed: watch::Sender::new(None),
         };
         (Arc::new(shared), writer.reader)
     }
@@ -314,7 +312,6 @@ impl Shared {
             let maybe_sent = entry.number < started;
             let _ = entry.reply.send(Err(Lost { error: error.clone(), maybe_sent }));
         }
-        self.closed.send_replace(Some(error));
         self.driver.wake();
     }
 }

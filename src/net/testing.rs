@@ -77,10 +77,6 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    pub(crate) fn is<R: Request>(&self) -> bool {
-        self.header.api_key == R::KEY
-    }
-
     pub(crate) fn decode<R: Request>(&self) -> R {
         R::decode(&mut self.body.clone(), self.header.api_version).unwrap()
     }
