@@ -21,9 +21,12 @@ pub(crate) enum Type {
     Nullable(&'static Type),
     /// `Vec`.
     Array(&'static Type),
-    /// Fields: spec, type, and the default as Rust prints it.
-    Struct(&'static [(Spec, Type, fn() -> String)]),
+    /// Nested fields.
+    Struct(&'static [FieldOf]),
 }
+
+/// One field: spec, type, and the default as Rust prints it.
+pub(crate) type FieldOf = (Spec, Type, fn() -> String);
 
 /// A type that can say what it is.
 pub(crate) trait Described {
@@ -101,7 +104,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn structure(&self, path: &str, fields: &[(Spec, Type, fn() -> String)], json: &Value, of: Range) {
+    fn structure(&self, path: &str, fields: &[FieldOf], json: &Value, of: Range) {
         let json: Vec<_> = json
             .as_array()
             .unwrap_or_else(|| panic!("{path}: no fields"))
