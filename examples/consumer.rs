@@ -1,6 +1,8 @@
 //! Handles the messages of a topic of your cluster until Ctrl-C:
 //! `KAFKA_BROKERS=localhost:9092 cargo run --example consumer`
 
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
+
 use std::time::Duration;
 
 use dispatcher::{Dispatcher, Message, Result};

@@ -1,6 +1,8 @@
 //! Sends messages to a topic of your cluster:
 //! `KAFKA_BROKERS=localhost:9092 cargo run --example producer`
 
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
+
 use std::time::Duration;
 
 use dispatcher::{Dispatcher, ErrorKind, Result};

@@ -3,6 +3,8 @@
 //! Starts a real Kafka broker for itself (from a Docker daemon if there is one, else from Apache Kafka's jars, which
 //! needs Java 17 and Maven), or uses the cluster that `KAFKA_BROKERS` names.
 
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The command-line tool on a real broker: what scripts rely on.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Output, Stdio};

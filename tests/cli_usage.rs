@@ -1,6 +1,6 @@
 //! The command-line tool without a cluster: usage errors are exit status 2 with a clear message, failures 1.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::process::{Command, Output, Stdio};
 
