@@ -18,7 +18,6 @@ pub(super) async fn negotiate(connection: &Connection, software: &Software, limi
         let request = ApiVersionsRequest {
             client_software_name: software.name.clone(),
             client_software_version: software.version.clone(),
-            ..Default::default()
         };
         let frame = connection.start_raw(&request, version, limit)?.await?;
         let response = read(frame, version, connection.peer())?;

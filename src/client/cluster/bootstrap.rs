@@ -10,7 +10,7 @@ use crate::net::Connection;
 
 impl Core {
     /// Asks the seeds for `asked`, takes in the first answer, and keeps the connection if it leads to a known broker.
-    pub(super) async fn from_seeds(&self, asked: &Asked) -> Result<()> {
+    pub(super) async fn ask_seeds(&self, asked: &Asked) -> Result<()> {
         let start = self.env.random(|rng| rng.usize(..self.seeds.len()));
         let (later, first) = self.seeds.split_at(start);
         let attempts = first.iter().chain(later).map(|(host, port)| async move {
@@ -36,6 +36,6 @@ impl Core {
     }
 
     pub(super) async fn bootstrap(&self) -> Result<()> {
-        self.from_seeds(&Asked::default()).await
+        self.ask_seeds(&Asked::default()).await
     }
 }

@@ -262,7 +262,7 @@ async fn round(core: &Core, asked: &Asked, last_success: Instant) -> Result<()> 
     let told = errors.iter().any(|e| e.code() == Some(ErrorCode::REBOOTSTRAP_REQUIRED));
     if told || core.env.now() >= last_success + core.config.rebootstrap_after {
         tracing::warn!(target: "dispatcher::client", "no known broker can be reached: asking the seed brokers again");
-        return core.from_seeds(asked).await;
+        return core.ask_seeds(asked).await;
     }
     Err(none_answered("no broker answered a metadata request", errors))
 }

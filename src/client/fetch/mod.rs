@@ -20,7 +20,7 @@ mod testing;
 pub(crate) use config::FetchConfig;
 pub use delivery::OnBadBatch;
 pub(crate) use delivery::{
-    Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, Fetched, FetchedBatch, Lease, ReadOptions, channel,
+    Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, Fetched, FetchedBatch, ReadOptions, channel,
 };
 pub(crate) use fetcher::Fetcher;
 pub(crate) use lookup::list_offset;

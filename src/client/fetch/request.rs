@@ -42,13 +42,11 @@ pub(super) fn build(plan: Plan, version: i16, terms: &Terms) -> FetchRequest {
                 ..Default::default()
             })
             .collect(),
-        ..Default::default()
     });
     let forgotten = plan.forgotten.into_iter().map(|topic| ForgottenTopic {
         topic: name(&topic.name),
         topic_id: topic.id,
         partitions: topic.partitions,
-        ..Default::default()
     });
     FetchRequest {
         max_wait_ms: terms.max_wait_ms,

@@ -23,7 +23,7 @@ pub(crate) use delivery::{Ack, Delivery};
 pub(crate) use queue::{PartitionQueue, RecordParts};
 use shared::Shared;
 use topic::Topic;
-pub(crate) use topic::{Choice, ProducerTopic, TryAppendError};
+pub(crate) use topic::{Choice, ProducerTopic};
 
 use crate::client::backend::Backend;
 use crate::client::cluster::Cluster;

@@ -154,10 +154,11 @@ impl<B> Sequencer<B> {
             return Next::Blocked;
         }
         self.barrier = false;
-        if self.idempotent && self.in_flight == 0 {
-            if let Err(needs) = self.close_gap(present, lost) {
-                return needs;
-            }
+        if self.idempotent
+            && self.in_flight == 0
+            && let Err(needs) = self.close_gap(present, lost)
+        {
+            return needs;
         }
         let Some(entry) = self.entries.iter_mut().find(|e| matches!(e.state, State::Waiting(_))) else {
             return Next::Fresh;

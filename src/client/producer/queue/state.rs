@@ -89,11 +89,12 @@ impl State {
             Some(open) if self.closed.is_empty() => Some(open.due).filter(|&due| due > now),
             _ => None,
         };
-        if self.sequencer.waiting().next().is_none() && self.closed.is_empty() {
-            if let Some(due) = linger_until {
-                self.stage = Stage::Lingering;
-                return Step::Report(Take::Later(due.min(deadline)));
-            }
+        if self.sequencer.waiting().next().is_none()
+            && self.closed.is_empty()
+            && let Some(due) = linger_until
+        {
+            self.stage = Stage::Lingering;
+            return Step::Report(Take::Later(due.min(deadline)));
         }
         self.stage = Stage::Listed;
         if self.sequencer.in_flight() > 0 && self.owner != owner {

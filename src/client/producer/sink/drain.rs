@@ -123,7 +123,8 @@ impl Drain {
             let leader = topology.partition(slot.queue.tp()).map_or(NO_LEADER, |p| p.leader).max(NO_LEADER);
             slot.due <= now && leader != self.broker && slot.queue.in_flight() == 0
         };
-        for (_, slot) in self.slots.extract_if(.., |_, slot| moved(slot)) {
+        let leaving: Vec<u64> = self.slots.iter().filter(|(_, slot)| moved(slot)).map(|(id, _)| *id).collect();
+        for slot in leaving.iter().filter_map(|id| self.slots.remove(id)) {
             slot.queue.retry_now();
             router.submit(&slot.queue);
         }
