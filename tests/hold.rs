@@ -22,7 +22,14 @@ async fn a_commit_never_passes_a_held_message_and_only_held_ones_come_again() {
     let sent = ours::send_all(&dispatcher, &topic, count, 5_000, 100).await;
     assert_eq!(sent.places.len(), count);
 
-    let reading = Reading { concurrency: 64, on_failure: OnFailure::Hold, fail_every: 100, ..Reading::default() };
+    let reading = Reading {
+        concurrency: 64,
+        on_failure: OnFailure::Hold,
+        fail_every: 100,
+        // Long enough for many looks at the commits.
+        work: Duration::from_millis(5),
+        ..Reading::default()
+    };
     let first = Member::start(kafka.bootstrap(), &topic, &group, &reading).await;
     let deadline = Instant::now() + Duration::from_secs(180);
     let mut polls = 0;
