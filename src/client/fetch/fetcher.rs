@@ -86,10 +86,12 @@ struct Running {
     partitions: BTreeSet<Arc<TopicPartition>>,
 }
 
-/// An answer about a log.
-struct Facts {
-    id: u64,
-    facts: Result<LogFacts>,
+/// What a question of this task came to.
+enum Answer {
+    /// About the log of a partition that had lost its place.
+    Log(u64, Result<LogFacts>),
+    /// Metadata of this topic were asked for; if they came they are in the topology.
+    Topic(TopicName),
 }
 
 struct Driver {
@@ -97,14 +99,16 @@ struct Driver {
     common: Common,
     commands: mpsc::UnboundedReceiver<Command>,
     returned: mpsc::UnboundedReceiver<Returned>,
-    facts: (mpsc::UnboundedSender<Facts>, mpsc::UnboundedReceiver<Facts>),
+    /// Answers to what was asked in tasks of their own.
+    answers: mpsc::UnboundedReceiver<Answer>,
+    answer_to: mpsc::UnboundedSender<Answer>,
+    /// Topics whose metadata are being asked for.
+    asked: BTreeSet<TopicName>,
     changes: watch::Receiver<Arc<Topology>>,
     places: BTreeMap<u64, Place>,
     sources: BTreeMap<SourceKey, Running>,
     /// When partitions that wait here are looked at again though no metadata came.
     retries: BTreeSet<(Instant, u64)>,
-    /// Topics whose metadata are being asked for.
-    asked: (mpsc::UnboundedSender<TopicName>, mpsc::UnboundedReceiver<TopicName>, BTreeSet<TopicName>),
 }
 
 impl Driver {
@@ -115,7 +119,7 @@ impl Driver {
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Self {
         let (back, returned) = mpsc::unbounded_channel();
-        let (answered, answers) = mpsc::unbounded_channel();
+        let (answer_to, answers) = mpsc::unbounded_channel();
         let changes = cluster.changes();
         let env = cluster.env().clone();
         let common = Common { cluster, config, budget, sources: Arc::default(), returned: back };
@@ -124,12 +128,13 @@ impl Driver {
             common,
             commands,
             returned,
-            facts: mpsc::unbounded_channel(),
+            answers,
+            answer_to,
+            asked: BTreeSet::new(),
             changes,
             places: BTreeMap::new(),
             sources: BTreeMap::new(),
             retries: BTreeSet::new(),
-            asked: (answered, answers, BTreeSet::new()),
         }
     }
 
@@ -152,11 +157,13 @@ impl Driver {
                     None => return,
                 },
                 Some(returned) = self.returned.recv() => self.take_back(returned),
-                Some(Facts { id, facts }) = self.facts.1.recv() => self.answered(id, facts),
-                Some(topic) = self.asked.1.recv() => {
-                    self.asked.2.remove(&topic);
-                    self.place_all(|reading| reading.link.tp().topic == topic);
-                }
+                Some(answer) = self.answers.recv() => match answer {
+                    Answer::Log(id, facts) => self.answered(id, facts),
+                    Answer::Topic(topic) => {
+                        self.asked.remove(&topic);
+                        self.place_all(|reading| reading.link.tp().topic == topic);
+                    }
+                },
                 Ok(()) = self.changes.changed() => self.follow(),
                 () = alarm => self.retry(),
             }
@@ -266,15 +273,15 @@ impl Driver {
     }
 
     fn ask_for_topic(&mut self, topic: &TopicName) {
-        if !self.asked.2.insert(topic.clone()) {
+        if !self.asked.insert(topic.clone()) {
             return;
         }
-        let (cluster, topic, done) = (self.common.cluster.clone(), topic.clone(), self.asked.0.clone());
+        let (cluster, topic, done) = (self.common.cluster.clone(), topic.clone(), self.answer_to.clone());
         let _detached = self.env.spawn(async move {
             if let Err(error) = cluster.topic(&topic).await {
                 tracing::warn!(target: "dispatcher::client::fetch", %topic, %error, "no metadata of an attached topic");
             }
-            let _ = done.send(topic);
+            let _ = done.send(Answer::Topic(topic));
         });
     }
 
@@ -356,10 +363,10 @@ impl Driver {
     /// Asks the leader what its log holds.
     fn ask(&mut self, reading: Reading) {
         let (id, tp, position) = (reading.link.id(), reading.link.tp().clone(), reading.position);
-        let (cluster, done) = (self.common.cluster.clone(), self.facts.0.clone());
+        let (cluster, done) = (self.common.cluster.clone(), self.answer_to.clone());
         let _detached = self.env.spawn(async move {
             let facts = lookup::log_facts(&cluster, &tp, position).await;
-            let _ = done.send(Facts { id, facts });
+            let _ = done.send(Answer::Log(id, facts));
         });
         self.places.insert(id, Place::Asking(reading));
     }

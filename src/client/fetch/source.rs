@@ -293,7 +293,11 @@ impl Source {
     /// The request could not be sent, or got no answer.
     async fn fail(&mut self, error: &crate::Error) -> Result<(), Gone> {
         let broker = self.key.broker;
-        tracing::debug!(target: "dispatcher::client::fetch", broker, %error, "fetch failed");
+        if error.is_retriable() {
+            tracing::debug!(target: "dispatcher::client::fetch", broker, %error, "fetch failed");
+        } else {
+            tracing::warn!(target: "dispatcher::client::fetch", broker, %error, "fetch failed, trying again");
+        }
         self.table.on_lost();
         self.connection = None;
         self.common.cluster.refresh();
