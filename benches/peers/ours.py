@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""Drives `dispatcher bench` as the peer `ours` of run.py, and prints its JSON line with run.py's field names.
+DISPATCHER_CMD overrides the binary. p6 and p7 need a program on the library itself."""
+import json, os, shlex, subprocess, sys
+from pathlib import Path
+
+w, kv = sys.argv[1], dict(a.split("=", 1) for a in sys.argv[2:])
+HERE = Path(__file__).resolve().parent
+OUT = Path(os.environ.get("BENCH_DIR", HERE / ".bench")).resolve()
+cmd = shlex.split(os.environ.get("DISPATCHER_CMD", str(OUT / "target/release/dispatcher"))) + ["--brokers", kv["brokers"], "--json", "bench"]
+g = kv.get
+if w == "p1":
+    cmd += ["produce", "--topic", g("topic"), "--messages", g("count"), "--size", g("size"), "--compression", g("compression"),
+            "--idempotent", g("idempotent"), "--linger", g("linger_ms") + "ms", "--batch", g("batch_bytes"), "--window", g("window")]
+elif w == "p2":
+    cmd += ["consume", "--topic", g("topic"), "--messages", g("count")]
+elif w == "p3":
+    cmd += ["latency", "--topic", g("topic"), "--messages", str(int(g("rate")) * int(g("secs"))), "--size", g("size"), "--rate", g("rate"), "--linger", "0ms", "--idempotent", g("idempotent", "true")]
+elif w == "p4":
+    order = {"unordered": "none"}.get(g("ordering"), g("ordering"))
+    cmd += ["dispatch", "--topic", g("topic"), "--messages", g("count"), "--concurrency", g("concurrency"), "--order", order, "--work", f"0-{int(g('sleep_max_us'))/1000:g}ms"]
+else:
+    sys.exit(f"{w}: not through the CLI")
+r = subprocess.run(cmd, capture_output=True, text=True)
+sys.stderr.write(r.stderr[-2000:])
+o = json.loads(r.stdout.splitlines()[-1])
+if w == "p4":
+    o["dispatch_s"] = o["wall_s"]
+print(json.dumps(o))
