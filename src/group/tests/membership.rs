@@ -117,10 +117,11 @@ async fn what_the_coordinator_refuses_for_good_fails_with_advice() {
     let (topic, group) = (unique("t"), unique("g"));
     create_topic(&cluster, &topic, 1).await;
 
-    let short = Arc::new(Owners::default());
-    let session_timeout = Duration::from_secs(1);
-    let _short = Member::start(&cluster, GroupConfig { session_timeout, ..config(&group, &[&topic]) }, 0, &short);
-    let error = short.failure().await;
+    // Beyond the broker's group.max.session.timeout.ms of 30 minutes.
+    let long = Arc::new(Owners::default());
+    let session_timeout = Duration::from_secs(3_600);
+    let _long = Member::start(&cluster, GroupConfig { session_timeout, ..config(&group, &[&topic]) }, 0, &long);
+    let error = long.failure().await;
     assert_eq!((error.kind(), error.code()), (ErrorKind::Group, Some(ErrorCode::INVALID_SESSION_TIMEOUT)));
 
     let owners = Arc::new(Owners::default());
