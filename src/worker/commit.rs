@@ -28,6 +28,11 @@ pub(super) type Sent = (Vec<(TopicPartition, PartId, Point)>, Result<Vec<(TopicP
 /// One under way.
 pub(super) type Committing = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
+/// Whether a refusal comes with any rebalance.
+fn is_passing(code: ErrorCode) -> bool {
+    [ErrorCode::REBALANCE_IN_PROGRESS, ErrorCode::ILLEGAL_GENERATION, ErrorCode::UNKNOWN_MEMBER_ID].contains(&code)
+}
+
 /// Waits for the commit under way; for ever without one. Cancel-safe.
 pub(super) async fn answer(committing: &mut Option<Committing>) -> Sent {
     match committing {
@@ -118,6 +123,10 @@ where
                     {
                         running.committed = Some(point);
                     }
+                }
+                // The membership is changing: the group tells by itself, and the offsets are committed again after it.
+                Some(code) if is_passing(code) => {
+                    tracing::debug!(target: "dispatcher::worker", %tp, code = code.name(), "a commit was refused");
                 }
                 Some(code) => {
                     refused.get_or_insert_with(|| Error::from_code(code, format_args!("OffsetCommit of {tp}")));

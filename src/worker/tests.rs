@@ -560,3 +560,81 @@ fn a_handler_timeout_ends_a_hung_handler_and_counts_as_its_failure() {
         1,
     );
 }
+
+#[test]
+fn one_hot_key_does_not_stop_the_others() {
+    simulate(
+        async |env, _| {
+            // Nine records of ten have one key; the others are spread behind them.
+            let keys = (0..200).map(|i| Some(if i % 10 == 9 { format!("cold-{i}") } else { "hot".into() })).collect();
+            let world = Arc::new(Mutex::new(World { logs: vec![keys], ..World::default() }));
+            let m = member(&world, &env, 0, &config(Order::Key, 8), Behaviour { max_ms: 20, fail: 0, panic: 0 });
+            m.assign(&world, &[0]);
+            env.sleep(Duration::from_millis(300)).await;
+            let world = lock(&world);
+            let cold = world.seen.iter().filter(|s| s.finished && s.key.as_deref() != Some(b"hot")).count();
+            assert_eq!(cold, 20);
+            assert!(world.seen.len() < 200, "the hot key is still at it");
+        },
+        7,
+    );
+}
+
+#[test]
+fn intake_pauses_at_max_held_and_an_event_names_the_offset() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(1, 60, 3, &mut rng);
+            let config = ConsumerConfig { on_failure: OnFailure::Hold, max_held: 10, ..config(Order::None, 4) };
+            let m = member(&world, &env, 0, &config, Behaviour { max_ms: 5, fail: 100, panic: 0 });
+            m.assign(&world, &[0]);
+            env.sleep(Duration::from_secs(5)).await;
+            assert_eq!(lock(&world).seen.len(), 10);
+            let failures = m.handle.failures();
+            m.handle.stop().await.expect("clean");
+            let mut texts = Vec::new();
+            while let Some(failure) = std::future::poll_fn(|cx| failures.poll_next(cx)).await {
+                texts.push(failure.error.to_string());
+            }
+            assert!(texts.iter().any(|t| t.contains("orders-0 is paused") && t.contains("offset 0")), "{texts:?}");
+        },
+        3,
+    );
+}
+
+#[test]
+fn a_committed_offset_beyond_the_logs_end_is_not_believed() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(1, 20, 3, &mut rng);
+            let committed = Committed { offset: 500, leader_epoch: 0, metadata: String::new() };
+            let config = ConsumerConfig { until_end: true, skip_existing: true, ..config(Order::None, 4) };
+            let m = member(&world, &env, 0, &config, Behaviour { max_ms: 5, fail: 0, panic: 0 });
+            // Put there behind the checks' back.
+            lock(&world).committed.insert(tp(0), committed);
+            m.assign(&world, &[0]);
+            m.handle.join().await.expect("clean");
+            let world = lock(&world);
+            assert_eq!((world.seen.len(), world.committed[&tp(0)].offset), (20, 20));
+        },
+        3,
+    );
+}
+
+#[test]
+fn handlers_in_tasks_of_their_own_keep_the_same_promises() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(2, 40, 3, &mut rng);
+            let config = ConsumerConfig { spawn_each: true, until_end: true, ..config(Order::Key, 4) };
+            let m = member(&world, &env, 0, &config, Behaviour { max_ms: 9, fail: 5, panic: 5 });
+            m.assign(&world, &[0, 1]);
+            m.handle.join().await.expect("clean");
+            let world = lock(&world);
+            world.check_order(Order::Key);
+            assert_eq!(world.seen.len(), 80);
+            assert!((0..2).all(|p| world.committed[&tp(p)].offset == 40));
+        },
+        5,
+    );
+}

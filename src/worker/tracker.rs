@@ -126,13 +126,14 @@ impl Tracker {
         leader_epoch: i32,
         finished: &[OffsetRun],
     ) -> (u64, u32) {
-        let start = self.end();
+        // A log that was cut off (unclean election) goes on at a lower offset, and so does what may be committed.
+        let start = if count > 0 { self.end().min(offsets.of(0)) } else { self.end() };
         let seq = self.next_seq;
         self.next_seq += 1;
         let mut block = Block {
             seq,
             start,
-            next_offset: next_offset.max(start),
+            next_offset,
             leader_epoch,
             count,
             pending: count,
@@ -423,6 +424,15 @@ mod tests {
         next.finish(seq, 0, 2);
         next.finish(seq, 5, 2);
         assert_eq!(next.watermark(), 8);
+    }
+
+    #[test]
+    fn after_the_log_was_cut_off_the_commit_goes_back_with_it() {
+        let mut t = Tracker::new(1_000, -1);
+        let a = dense(&mut t, 900, 10);
+        assert_eq!(t.watermark(), 900);
+        t.finish(a, 0, 10);
+        assert_eq!(t.watermark(), 910);
     }
 
     #[test]
