@@ -49,7 +49,7 @@ struct Core {
 }
 
 /// Closes the producer when the last handle is gone.
-struct Open(Weak<Core>);
+struct Open(Arc<Core>);
 
 impl Producer {
     /// A producer on `cluster` that reaches partitions through `backend`.
@@ -60,7 +60,7 @@ impl Producer {
         let core = Arc::new(core);
         // Ends when the core is gone or the cluster is closed.
         let _detached = core.cluster.env().spawn(watch(Arc::downgrade(&core), core.cluster.changes()));
-        let open = Arc::new(Open(Arc::downgrade(&core)));
+        let open = Arc::new(Open(core.clone()));
         Ok(Self { core, open })
     }
 
@@ -159,9 +159,7 @@ impl Core {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(core) = self.0.upgrade() {
-            core.close();
-        }
+        self.0.close();
     }
 }
 

@@ -81,6 +81,8 @@ struct Entry<B> {
     sequence: i32,
     /// A try ended without saying whether the batch was written.
     maybe_written: bool,
+    /// It was sent before.
+    tried: bool,
     /// The number changed since the batch was last stamped.
     restamp: bool,
     state: State<B>,
@@ -149,7 +151,10 @@ impl<B> Sequencer<B> {
     /// What may be sent at `now`, given the producer's present identity. Batches that cannot be sent any more,
     /// because they may have been written under an identity that had to be given up, land in `lost`.
     pub(crate) fn next(&mut self, now: Instant, present: Option<Identity>, lost: &mut Vec<B>) -> Next<B> {
-        let limit = if self.idempotent && !self.proven { 1 } else { self.max_in_flight };
+        // A batch that is sent again goes alone: brokers know the last five batches of a producer, so with more sent
+        // behind it they would not recognise it as written.
+        let alone = (self.idempotent && !self.proven) || self.entries.front().is_some_and(|e| e.tried);
+        let limit = if alone { 1 } else { self.max_in_flight };
         if self.in_flight >= limit || (self.barrier && self.in_flight > 0) {
             return Next::Blocked;
         }
@@ -212,7 +217,8 @@ impl<B> Sequencer<B> {
         self.next = advance(sequence, count);
         self.in_flight += 1;
         let state = State::InFlight;
-        self.entries.push_back(Entry { ticket, count, sequence, maybe_written: false, restamp: false, state });
+        let entry = Entry { ticket, count, sequence, maybe_written: false, tried: false, restamp: false, state };
+        self.entries.push_back(entry);
         (ticket, self.stamp(sequence))
     }
 
@@ -260,6 +266,7 @@ impl<B> Sequencer<B> {
             Answer::OutOfOrder | Answer::UnknownProducer => self.gap = Gap::Bump,
         }
         self.entries[at].state = State::Waiting(batch);
+        self.entries[at].tried = true;
         self.barrier = true;
         self.retry_at = self.retry_at.max(retry_at);
         Verdict::Kept
@@ -275,7 +282,8 @@ impl<B> Sequencer<B> {
         for (i, (count, batch)) in pieces.into_iter().enumerate() {
             let ticket = self.ticket();
             let (maybe_written, state) = (whole.maybe_written, State::Waiting(batch));
-            self.entries.insert(at + i, Entry { ticket, count, sequence, maybe_written, restamp: true, state });
+            let entry = Entry { ticket, count, sequence, maybe_written, tried: maybe_written, restamp: true, state };
+            self.entries.insert(at + i, entry);
             sequence = advance(sequence, count);
         }
     }
@@ -356,4 +364,4 @@ fn advance(sequence: i32, count: u32) -> i32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,3 +1,4 @@
 //! Promises of the producer as a whole.
 
 mod live;
+mod sim;

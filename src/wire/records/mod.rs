@@ -1,7 +1,6 @@
 //! Record batches, magic 2: a lazy reader that borrows from the frame, and a builder that encodes a record when it
 //! is appended. The fetcher and the workers read, the producer writes. Bytes from a peer never cause a panic, nor an
 //! allocation beyond the stated limits.
-#![allow(dead_code, unused_imports, reason = "integrating")]
 
 mod batch;
 mod builder;
