@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::super::sequencer::tests::Log;
 use super::super::sequencer::Answer;
+use super::super::sequencer::tests::Log;
 use super::super::topic::TryAppendError;
 use super::super::*;
 use crate::client::config::ClientConfig;
@@ -16,7 +16,7 @@ use crate::wire::messages::metadata::{Broker, Partition, Topic as MetaTopic};
 use crate::wire::messages::produce::{LeaderIdAndEpoch, PartitionResponse, TopicResponse};
 use crate::wire::messages::*;
 use crate::wire::records::{Cursor, Limits, ProducerStamp, batches};
-use crate::wire::{ErrorCode, Uuid};
+use crate::wire::{ErrorCode, Request, Uuid};
 
 const PORT: u16 = 9092;
 const ID: Uuid = Uuid([7; 16]);
@@ -135,10 +135,10 @@ impl World {
 async fn broker(me: i32, world: Shared, mut peer: Peer) {
     peer.negotiate().await;
     while let Some(request) = peer.request().await {
-        if request.is::<MetadataRequest>() {
+        if request.header.api_key == <MetadataRequest as Request>::KEY {
             let response = lock(&world).metadata();
             peer.answer::<MetadataRequest>(&request, &response).await;
-        } else if request.is::<InitProducerIdRequest>() {
+        } else if request.header.api_key == <InitProducerIdRequest as Request>::KEY {
             let producer_id = {
                 let mut world = lock(&world);
                 world.producer_ids += 1;
@@ -198,7 +198,8 @@ fn whatever_fails_each_send_is_told_the_truth_and_the_log_holds_it_once_and_in_o
             let (world, net) = world(seed, 3, false);
             let mut rng = fastrand::Rng::with_seed(seed ^ 0xff);
             let linger = Duration::from_millis(rng.u64(0..3));
-            let producer = start(seed, net, ProducerConfig { linger, batch_size: 400, ..ProducerConfig::default() }).await;
+            let producer =
+                start(seed, net, ProducerConfig { linger, batch_size: 400, ..ProducerConfig::default() }).await;
             let topic = producer.topic("t").await.unwrap();
             let mut sent = Vec::new();
             for number in 0..600usize {
