@@ -55,15 +55,6 @@ pub(super) struct Running {
     pub(super) ended: bool,
 }
 
-impl Owned {
-    fn epoch(&self) -> AssignmentEpoch {
-        match self {
-            Self::Starting(epoch) => *epoch,
-            Self::Running(running) => running.assignment.epoch,
-        }
-    }
-}
-
 /// Why the consumer ends.
 #[derive(Debug)]
 pub(super) enum Reason {
@@ -95,7 +86,7 @@ pub(super) struct Driver<M, L, F, G> {
     epochs: u64,
     assigned: bool,
     /// A partition cannot be read on: the consumer ends, for nobody may notice one that stands still.
-    pub(super) fault: Option<Error>,
+    fault: Option<(TopicPartition, Error)>,
 }
 
 /// Starts a consumer over a membership whose events come from `events`, and a log whose data comes from `feed`.
@@ -236,8 +227,11 @@ where
         if alarm {
             self.look_at_limits();
         }
-        if let Some(error) = self.fault.take() {
-            return Some(Reason::Failed(error));
+        // What was read before the fault is handled first.
+        if let Some((tp, error)) = &self.fault
+            && !matches!(self.owned.get(tp), Some(Owned::Running(r)) if !self.shared.with(|s| s.is_ended(r.id)))
+        {
+            return Some(Reason::Failed(error.clone()));
         }
         (self.config.until_end && self.all_ended()).then_some(Reason::Done)
     }
@@ -264,9 +258,12 @@ where
             tracing::warn!(target: "dispatcher::worker", "{error}");
             running.ended = true;
             running.guard = None;
-            self.shared.with(|s| s.clear(id));
+            self.shared.with(|s| {
+                s.clear(id);
+                s.end_here(id);
+            });
             if broken.is_some() {
-                self.fault.get_or_insert(error.clone());
+                self.fault.get_or_insert_with(|| (tp.clone(), error.clone()));
             }
             self.shared.failures.push(Failure { record: None, error });
         }
@@ -423,7 +420,9 @@ where
         if let Some(running) = self.running(tp, epoch) {
             running.ended = true;
             running.guard = None;
-            self.fault.get_or_insert(error.clone());
+            let id = running.id;
+            self.shared.with(|s| s.end_here(id));
+            self.fault.get_or_insert_with(|| (tp.clone(), error.clone()));
             self.warn(error);
         }
     }
@@ -444,9 +443,5 @@ where
     pub(super) fn discard(&self, running: Running) {
         self.shared.with(|s| s.remove(running.id));
         running.assignment.cancel.raise();
-    }
-
-    pub(super) fn epoch_of(&self, tp: &TopicPartition) -> Option<AssignmentEpoch> {
-        self.owned.get(tp).map(Owned::epoch)
     }
 }

@@ -1,7 +1,6 @@
 //! From records to handler calls and back to commits: ordering, the pool of lanes, the offset tracker, the consumer
 //! that ties them to a group. Machines (tracker, metadata, keys, part, scheduler, policy) know no tokio and no clock;
 //! lanes and the consumer drive them.
-#![allow(dead_code, unused_imports, reason = "integrating")]
 
 mod cancel;
 mod commit;
@@ -17,8 +16,6 @@ mod metadata;
 mod part;
 mod policy;
 mod pool;
-#[cfg(test)]
-mod real;
 mod record;
 mod scheduler;
 mod seam;
@@ -37,4 +34,4 @@ pub use failure::OnFailure;
 pub(crate) use failure::{Failure, Failures, HandlerError};
 pub(crate) use handle::{ConsumerHandle, Ended};
 pub(crate) use live::{Source, start};
-pub(crate) use record::{Block, Record};
+pub(crate) use record::Record;

@@ -132,6 +132,11 @@ impl<B: Block> Part<B> {
         }
     }
 
+    /// What has been pushed is all.
+    pub(crate) fn end_here(&mut self) {
+        self.until = Some(self.tracker.end());
+    }
+
     pub(crate) fn is_available(&self, rules: Rules) -> bool {
         if self.assignment.is_closed() || self.broken || self.room(rules) == 0 {
             return false;

@@ -120,19 +120,9 @@ impl<B: Block> Record<B> {
         Some(self.origin.block.batch().data().slice(range.start as usize..range.end as usize))
     }
 
-    /// The key sharing the batch's buffer.
-    pub(crate) fn key_bytes(&self) -> Option<Bytes> {
-        let range = self.view.key.clone()?;
-        Some(self.origin.block.batch().data().slice(range.start as usize..range.end as usize))
-    }
-
     /// In their order, repeated names and all.
     pub(crate) fn headers(&self) -> HeaderIter<'_> {
         self.origin.block.batch().headers(&self.view)
-    }
-
-    pub(crate) fn headers_count(&self) -> usize {
-        self.view.headers_count as usize
     }
 
     /// Raised when the partition is being taken away or the subscription stops.

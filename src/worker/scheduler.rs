@@ -270,6 +270,13 @@ impl<B: Block> Scheduler<B> {
         }
     }
 
+    /// Takes in nothing more of this assignment: it has ended when what was taken in has.
+    pub(crate) fn end_here(&mut self, id: PartId) {
+        if let Some(part) = get(&mut self.parts, id) {
+            part.end_here();
+        }
+    }
+
     /// Forgets the assignment; late completions are ignored.
     pub(crate) fn remove(&mut self, id: PartId) {
         self.close(id);
@@ -282,10 +289,6 @@ impl<B: Block> Scheduler<B> {
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         self.signal |= self.in_flight == 0;
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped
     }
 
     /// A handler failed under [`End::Stopped`].

@@ -15,7 +15,7 @@ use super::handle::ConsumerHandle;
 use super::seam::{Feed, Guard, Log, Membership};
 use super::testkit::batch;
 use crate::Result;
-use crate::client::fetch::{FetchEvent, Fetched, FetchedBatch};
+use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicId, TopicPartition};
 use crate::env::{Env, lock};
 use crate::group::{CommitOffset, Committed, Generation, GroupEvent, RevokeDone};
@@ -190,6 +190,7 @@ impl Log for FakeLog {
 
 struct Member {
     number: usize,
+    feed: Option<mpsc::UnboundedSender<FetchEvent>>,
     handle: ConsumerHandle,
     events: mpsc::UnboundedSender<GroupEvent>,
 }
@@ -206,6 +207,7 @@ struct Behaviour {
 fn member(world: &Shared, env: &Env, number: usize, config: &ConsumerConfig, behaviour: Behaviour) -> Member {
     let (events, events_in) = mpsc::unbounded_channel();
     let (feed, feed_in) = mpsc::unbounded_channel();
+    let errors = feed.clone();
     let group = Arc::new(FakeGroup { world: world.clone(), member: number });
     let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
     let (seen_by, handler_env) = (world.clone(), env.clone());
@@ -247,7 +249,7 @@ fn member(world: &Shared, env: &Env, number: usize, config: &ConsumerConfig, beh
         }
     };
     let handle = start(env.clone(), (group, events_in), (log, feed_in), config.clone(), handler);
-    Member { number, handle, events }
+    Member { number, feed: Some(errors), handle, events }
 }
 
 impl Member {
@@ -517,7 +519,7 @@ fn a_hung_handler_delays_stop_by_stop_timeout_only_and_is_counted() {
             let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
             let handler = |_| std::future::pending::<std::result::Result<(), HandlerError>>();
             let handle = start(env.clone(), (group, events_in), (log, feed_in), config(Order::None, 2), handler);
-            let m = Member { number: 0, handle, events };
+            let m = Member { number: 0, feed: None, handle, events };
             m.assign(&world, &[0]);
             env.sleep(Duration::from_secs(1)).await;
             let began = env.now();
@@ -547,7 +549,7 @@ fn a_handler_timeout_ends_a_hung_handler_and_counts_as_its_failure() {
             };
             let handle = start(env.clone(), (group, events_in), (log, feed_in), config, handler);
             let failures = handle.failures();
-            let m = Member { number: 0, handle, events };
+            let m = Member { number: 0, feed: None, handle, events };
             m.assign(&world, &[0]);
             m.handle.join().await.expect("ended");
             let mut count = 0;
@@ -637,4 +639,28 @@ fn handlers_in_tasks_of_their_own_keep_the_same_promises() {
         },
         5,
     );
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_ends_the_consumer_after_what_came_before_it() {
+    for order in ORDERS {
+        simulate(
+            async |env, mut rng| {
+                let world = world(2, 40, 3, &mut rng);
+                let m = member(&world, &env, 0, &config(order, 4), Behaviour { max_ms: 50, fail: 0, panic: 0 });
+                m.assign(&world, &[0]);
+                env.sleep(Duration::from_millis(1)).await;
+                let (epoch, fault) = (AssignmentEpoch(1), FetchFault::BadBatch { offset: 40 });
+                let error = crate::Error::new(crate::ErrorKind::CorruptBatch, "orders-0 at offset 40");
+                let error = FetchError { tp: Arc::new(tp(0)), epoch, fault, error };
+                m.feed.as_ref().expect("a feed").send(FetchEvent::Error(error)).expect("it runs");
+                let ended = m.handle.join().await.expect_err("it cannot go on");
+                assert_eq!(ended.kind(), crate::ErrorKind::CorruptBatch);
+                let world = lock(&world);
+                assert_eq!(world.seen.len(), 40);
+                assert_eq!(world.committed[&tp(0)].offset, 40);
+            },
+            11,
+        );
+    }
 }

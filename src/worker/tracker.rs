@@ -99,6 +99,7 @@ impl Tracker {
     }
 
     /// Blocks between the watermark and the newest record.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.blocks.len()
     }
