@@ -14,7 +14,8 @@ pub fn python_or_skip() -> Option<PathBuf> {
     let found = named.into_iter().chain([PathBuf::from("python3")]).find(imports).or_else(virtual_environment);
     if found.is_none() {
         let how = "skipped: needs librdkafka: pip install confluent-kafka, and name the interpreter in DISPATCHER_TEST_PYTHON";
-        assert!(std::env::var("DISPATCHER_REQUIRE_KAFKA").is_err(), "{how}");
+        let required = std::env::var("DISPATCHER_REQUIRE_KAFKA").is_ok_and(|v| v == "1");
+        assert!(!required, "{how}");
         let _ = writeln!(std::io::stderr(), "{how}");
     }
     found
