@@ -126,6 +126,7 @@ impl Delivery {
     }
 
     /// Whether awaiting would return at once.
+    #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
         self.completion.is_settled()
     }

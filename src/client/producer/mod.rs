@@ -64,10 +64,6 @@ impl Producer {
         Ok(Self { core, open })
     }
 
-    pub(crate) fn config(&self) -> &ProducerConfig {
-        &self.core.shared.config
-    }
-
     /// A handle to a topic, which must exist. Waits for metadata the first time. Cancel-safe.
     pub(crate) async fn topic(&self, name: &str) -> Result<ProducerTopic> {
         let known = lock(&self.core.topics).get(name).cloned();

@@ -144,6 +144,7 @@ impl<B> Sequencer<B> {
     }
 
     /// Whether no batch was sent without its end being known.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -45,15 +45,6 @@ pub(crate) enum Choice {
     Partition(i32),
 }
 
-/// Why a record was not taken at once.
-#[derive(Debug)]
-pub(crate) enum TryAppendError {
-    /// Buffer memory is used up.
-    Full,
-    /// It will never be taken.
-    Refused(Error),
-}
-
 /// A handle to one topic of a producer: saves the look-up per send. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct ProducerTopic {
@@ -73,17 +64,8 @@ impl ProducerTopic {
         self.topic.latest().partitions.len() as u32
     }
 
-    /// Appends a record if there is buffer memory for it. Never waits. The order of calls is the order in the
-    /// partition.
-    pub(crate) fn try_append(&self, choice: Choice, parts: &RecordParts<'_>) -> Result<Delivery, TryAppendError> {
-        let size = self.size(parts).map_err(TryAppendError::Refused)?;
-        if !self.core.shared.budget.try_take(size) {
-            return Err(TryAppendError::Full);
-        }
-        self.place(choice, parts, size).map_err(TryAppendError::Refused)
-    }
-
-    /// Appends a record; waits up to `max_block` for buffer memory, then fails as `NotWritten`.
+    /// Appends a record; waits up to `max_block` for buffer memory, then fails as `NotWritten`. With memory free it is
+    /// ready at once. The order in which calls become ready is the order in the partition.
     ///
     /// Cancel-safe: dropped before it is ready, the record is not appended.
     pub(crate) async fn append(&self, choice: Choice, parts: &RecordParts<'_>) -> Result<Delivery> {

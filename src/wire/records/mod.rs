@@ -13,8 +13,8 @@ mod tests;
 mod varint;
 
 pub(crate) use batch::{Batch, Cursor, HeaderIter, RecordView};
-pub(crate) use builder::{BatchBody, BatchBuilder, Full, max_record_len};
+pub(crate) use builder::{BatchBody, BatchBuilder, max_record_len};
 pub use compression::Compression;
 pub(crate) use error::RecordsError;
 pub(crate) use header::{BatchHeader, HEADER_LEN, NO_PRODUCER, ProducerStamp};
-pub(crate) use raw::{BatchIter, ControlType, Limits, RawBatch, batches};
+pub(crate) use raw::{ControlType, Limits, RawBatch, batches};

@@ -2,8 +2,10 @@
 
 use bytes::{Buf, Bytes};
 
+#[cfg(any(test, feature = "fuzzing"))]
+use super::Compression;
 use super::header::{CRC_FROM, LENGTH_END};
-use super::{Batch, BatchHeader, Compression, HEADER_LEN, RecordsError, compression};
+use super::{Batch, BatchHeader, HEADER_LEN, RecordsError, compression};
 
 /// The smallest record: seven fields of one byte each.
 const MIN_RECORD: usize = 7;
@@ -88,6 +90,7 @@ impl RawBatch {
     }
 
     /// Header and records as they came.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -103,6 +106,7 @@ impl RawBatch {
     }
 
     /// How the records are compressed.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn compression(&self) -> Result<Compression, RecordsError> {
         Compression::from_codec(self.header.codec())
     }

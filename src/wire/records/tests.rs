@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
+use super::builder::Full;
 use super::*;
 
 type Header = (String, Option<Vec<u8>>);

@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use super::super::sequencer::Answer;
 use super::super::sequencer::tests::Log;
-use super::super::topic::TryAppendError;
 use super::super::*;
 use crate::client::config::ClientConfig;
 use crate::client::native::Native;
@@ -328,7 +329,8 @@ fn appending_waits_for_buffer_memory_and_then_says_what_to_do() {
         let topic = producer.topic("t").await.unwrap();
         let parts = RecordParts { value: Some(&[0; 600]), ..RecordParts::default() };
         let _queued = topic.append(Choice::Auto, &parts).await.unwrap();
-        assert!(matches!(topic.try_append(Choice::Auto, &parts), Err(TryAppendError::Full)));
+        let at_once = topic.append(Choice::Auto, &parts).now_or_never();
+        assert!(at_once.is_none(), "there was no memory for it");
         let error = topic.append(Choice::Auto, &parts).await.unwrap_err();
         assert!(error.kind() == ErrorKind::NotWritten && error.to_string().contains("buffer_memory"), "{error}");
         let parts = RecordParts { value: Some(&[0; 901]), ..RecordParts::default() };
