@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods)]
+
 use std::time::Duration;
 
 use super::testing::{Net, Peer, all_versions};

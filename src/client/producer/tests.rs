@@ -1,4 +1,5 @@
 //! Promises of the producer as a whole.
+#![allow(clippy::disallowed_methods, clippy::async_yields_async)]
 
 mod live;
 mod sim;

@@ -23,12 +23,15 @@ struct Brokers {
     state: Arc<Mutex<State>>,
 }
 
+/// The partitions of a session.
+type Known = BTreeMap<(TopicId, i32), FetchPartition>;
+
 #[derive(Default)]
 struct State {
     /// Batches by partition: base offset, records, bytes.
     logs: BTreeMap<i32, Vec<(i64, i64, Vec<u8>)>>,
     starts: BTreeMap<i32, i64>,
-    sessions: BTreeMap<i32, (i32, BTreeMap<(TopicId, i32), FetchPartition>)>,
+    sessions: BTreeMap<i32, (i32, Known)>,
     /// Partitions named by each request, and whether it belonged to a session.
     named: Vec<(usize, bool)>,
 }
@@ -75,7 +78,7 @@ impl Brokers {
         };
         known.extend(asked);
         for topic in request.forgotten_topics_data {
-            topic.partitions.iter().for_each(|p| drop(known.remove(&(topic.topic_id, *p))));
+            known.retain(|(id, p), _| *id != topic.topic_id || !topic.partitions.contains(p));
         }
         let mut responses = Vec::new();
         let mut left = request.max_bytes as usize;
@@ -125,7 +128,7 @@ impl Brokers {
                 let offset = if p.timestamp == -2 { start } else { state.end(p.partition_index) };
                 ResponsePartition { partition_index: p.partition_index, offset, ..Default::default() }
             });
-            ResponseTopic { name: topic.name.clone(), partitions: partitions.collect(), ..Default::default() }
+            ResponseTopic { name: topic.name.clone(), partitions: partitions.collect() }
         });
         ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
     }

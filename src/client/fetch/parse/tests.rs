@@ -8,7 +8,7 @@ fn stop(records: Bytes, from: i64) -> Scan {
 }
 
 fn aborted(list: &[(i64, i64)]) -> Option<AbortedFilter> {
-    let of = |&(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset, ..Default::default() };
+    let of = |&(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset };
     Some(AbortedFilter::new(list.iter().map(of).collect()))
 }
 

@@ -112,8 +112,7 @@ fn the_next_fetch_asks_behind_what_came_before_it_is_opened() {
 fn offsets_that_are_not_data_advance_the_position() {
     let mut sim = Sim::new(1, 1 << 20);
     let mut answer = partition(0, &[data(0, 2, 1), marker(2, 1, false)]);
-    answer.aborted_transactions =
-        Some(vec![AbortedTransaction { producer_id: 1, first_offset: 0, ..Default::default() }]);
+    answer.aborted_transactions = Some(vec![AbortedTransaction { producer_id: 1, first_offset: 0 }]);
     let answered = sim.answer(vec![answer]);
     assert_eq!((answered.work[0].scan.kept.len(), answered.work[0].scan.next_offset), (0, 3));
     assert_eq!(sim.named(), [(0, 3, 5)]);
