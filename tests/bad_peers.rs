@@ -52,7 +52,7 @@ fn answering(frame: impl Fn([u8; 4]) -> Vec<u8> + Send + Sync + Clone + 'static)
 async fn refused(address: impl ToString, expected: &[ErrorKind]) -> Error {
     let started = Instant::now();
     let connecting = Dispatcher::builder([address.to_string()]).connect_timeout(LIMIT).connect();
-    let error = within(LIMIT * 3, "connect()", connecting).await.err().expect("no dispatcher over such a peer");
+    let error = within(LIMIT * 3, "connect()", connecting).await.expect_err("no dispatcher over such a peer");
     assert!(expected.contains(&error.kind()), "{:?}: {error}", error.kind());
     assert!(started.elapsed() < LIMIT * 2, "{:?} for {error}", started.elapsed());
     assert!(error.to_string().contains(": "), "what happened and what to do: {error}");
@@ -135,7 +135,7 @@ async fn bad_names_and_sizes_are_refused_before_anything_is_sent() {
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{name:?}: {error}");
         assert!(started.elapsed() < Duration::from_secs(1));
         let ignore = |_: dispatcher::Message| async { Ok::<_, std::io::Error>(()) };
-        let error = dispatcher.subscribe(name, ignore).group_exact("g").start().await.err().expect("a bad topic name");
+        let error = dispatcher.subscribe(name, ignore).group_exact("g").start().await.expect_err("a bad topic name");
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{name:?}: {error}");
     }
     let topic = unique("oversize");

@@ -1,6 +1,6 @@
 //! What the real-Kafka tests share: clusters, unique names, sizes, the handler log with its checkers, and second opinions
 //! from Kafka's own tools. Each test binary takes what it needs.
-#![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
+#![allow(unreachable_pub, dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
 pub mod check;
 pub mod librdkafka;
