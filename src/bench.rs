@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::client::fetch::FetchConfig;
 use crate::client::native::Native;
 use crate::client::producer::{Choice, Producer, ProducerConfig, RecordParts};
 use crate::client::{ClientConfig, Cluster};
@@ -52,7 +53,7 @@ pub fn records(count: u32, size: usize, lz4: bool) -> [f64; 3] {
 pub async fn produce(brokers: &str, topic: &str, rounds: usize, count: usize, size: usize, lz4: bool, linger_ms: u64) {
     let brokers = brokers.split(',').map(str::to_owned).collect();
     let cluster = Cluster::connect(ClientConfig { brokers, ..ClientConfig::default() }, Env::system()).await.unwrap();
-    let backend = Arc::new(Native::new(cluster.clone()));
+    let backend = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
     let compression = if lz4 { Compression::Lz4 } else { Compression::None };
     let config = ProducerConfig { linger: Duration::from_millis(linger_ms), compression, ..ProducerConfig::default() };
     let producer = Producer::new(cluster, backend, config).unwrap();
@@ -93,7 +94,7 @@ pub async fn produce(brokers: &str, topic: &str, rounds: usize, count: usize, si
 pub async fn latency(brokers: &str, topic: &str, count: usize) {
     let brokers = brokers.split(',').map(str::to_owned).collect();
     let cluster = Cluster::connect(ClientConfig { brokers, ..ClientConfig::default() }, Env::system()).await.unwrap();
-    let backend = Arc::new(Native::new(cluster.clone()));
+    let backend = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
     let producer = Producer::new(cluster, backend, ProducerConfig::default()).unwrap();
     let topic = producer.topic(topic).await.unwrap();
     let mut took = Vec::new();

@@ -4,15 +4,12 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 use super::fetch::{Attached, FetchOut};
 use super::producer::PartitionQueue;
-use super::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicPartition};
-use crate::error::Result;
+use super::types::{AssignmentEpoch, Position, TopicPartition};
 
-/// What is asked of one partition.
-#[async_trait]
+/// What is asked of one partition. Offsets are looked up for many partitions at once, by
+/// [`ClusterAdmin::list_offsets`](super::admin::ClusterAdmin::list_offsets).
 pub(crate) trait PartitionClient: Send + Sync + 'static {
     /// The queue has, or will have, something to send. The client takes batches out with
     /// [`PartitionQueue::take`] when it can send them, and settles each exactly once. Returns at once.
@@ -21,9 +18,6 @@ pub(crate) trait PartitionClient: Send + Sync + 'static {
     /// Delivers what lies at `from` and behind it into `out`, under `epoch`, until the guard drops; the guard pauses and
     /// resumes. Returns at once.
     fn attach(&self, from: Position, epoch: AssignmentEpoch, out: FetchOut) -> Attached;
-
-    /// The offset at a place in the log; `None` if no record is that young. Cancel-safe.
-    async fn list_offset(&self, at: OffsetAt, isolation: Isolation) -> Result<Option<Position>>;
 }
 
 /// One way to reach partitions: the native one, or another client library.

@@ -1,6 +1,5 @@
 //! A cluster: metadata, connections per broker, producer, fetcher, offsets, admin.
 //! The rooms above reach partitions through the seam in `backend`; none of them knows a request version.
-#![allow(dead_code)]
 
 pub(crate) mod admin;
 pub(crate) mod backend;

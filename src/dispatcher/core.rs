@@ -11,13 +11,12 @@ use super::payload::Payload;
 use super::send::SendMessage;
 use super::topic::Topic;
 use super::validate;
-use crate::client::Cluster;
 use crate::client::admin::{ClusterAdmin, NativeAdmin, NewTopic};
-use crate::client::config::ClientConfig;
-use crate::client::fetch::{FetchConfig, Fetcher};
+use crate::client::fetch::FetchConfig;
 use crate::client::native::Native;
 use crate::client::producer::{Producer, ProducerConfig, ProducerTopic};
 use crate::client::topology::TopicMeta;
+use crate::client::{ClientConfig, Cluster};
 use crate::env::{Env, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::{Murmur2, SaramaHash, SharedPartitioner};
@@ -106,12 +105,12 @@ impl Dispatcher {
             return Err(Error::new(ErrorKind::Timeout, text));
         };
         let cluster = cluster?;
-        let producer = Producer::new(cluster.clone(), Arc::new(Native::new(cluster.clone())), producer)?;
         let fetch =
             FetchConfig { max_wait: config.fetch_max_wait, budget: config.fetch_memory, ..FetchConfig::default() };
-        let fetcher = Fetcher::start(cluster.clone(), fetch);
+        let backend = Arc::new(Native::new(cluster.clone(), fetch));
+        let producer = Producer::new(cluster.clone(), backend.clone(), producer)?;
         let admin = Arc::new(NativeAdmin::new(cluster.clone()));
-        let source = Source { cluster: cluster.clone(), fetcher, admin };
+        let source = Source { cluster: cluster.clone(), backend, admin };
         Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default() })))
     }
 

@@ -12,7 +12,8 @@ use super::record::Record;
 use super::seam::{Guard, Log};
 use crate::client::Cluster;
 use crate::client::admin::ClusterAdmin;
-use crate::client::fetch::{FetchOut, FetchedBatch, Fetcher, ReadOptions, channel};
+use crate::client::backend::Backend;
+use crate::client::fetch::{FetchOut, FetchedBatch, ReadOptions, channel};
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicId, TopicPartition};
 use crate::group::{GroupEvents, GroupHandle};
 use crate::{Error, ErrorKind, Result};
@@ -21,7 +22,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) cluster: Cluster,
-    pub(crate) fetcher: Fetcher,
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) admin: Arc<dyn ClusterAdmin>,
 }
 
@@ -51,7 +52,7 @@ struct Live {
 #[async_trait]
 impl Log for Live {
     fn attach(&self, tp: &TopicPartition, from: Position, epoch: AssignmentEpoch) -> Guard {
-        Box::new(self.source.fetcher.attach(Arc::new(tp.clone()), from, epoch, self.out.clone()))
+        Box::new(self.source.backend.partition(tp).attach(from, epoch, self.out.clone()))
     }
 
     fn topic_id(&self, topic: &str) -> TopicId {

@@ -183,6 +183,7 @@ impl NativeAdmin {
             .collect())
     }
 
+    #[allow(dead_code, reason = "see describe_configs")]
     pub(super) async fn configs(
         &self,
         of: &ConfigsOf,

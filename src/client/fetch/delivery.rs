@@ -34,6 +34,7 @@ pub(crate) struct ReadOptions {
     pub(crate) on_bad_batch: OnBadBatch,
 }
 
+#[allow(dead_code, reason = "the lease is held until it drops; readers tell assignments apart by the epoch")]
 /// One record batch in memory. Its bytes count against the budget until it drops.
 pub(crate) struct FetchedBatch {
     pub(crate) tp: Arc<TopicPartition>,
@@ -46,15 +47,6 @@ pub(crate) struct FetchedBatch {
     pub(crate) lease: Lease,
 }
 
-impl FetchedBatch {
-    /// A whole batch that no budget pays for.
-    #[cfg(test)]
-    pub(crate) fn unleased(tp: Arc<TopicPartition>, epoch: AssignmentEpoch, batch: Batch) -> Arc<Self> {
-        let count = batch.records_count();
-        Arc::new(Self { tp, epoch, batch, start: Cursor::default(), count, lease: Lease::default() })
-    }
-}
-
 impl fmt::Debug for FetchedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FetchedBatch({} at {}, {} records)", self.tp, self.batch.header().base_offset, self.count)
@@ -63,6 +55,7 @@ impl fmt::Debug for FetchedBatch {
 
 /// Progress of one partition: data, or only offsets that moved over what is not data.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "the marks of the log are there for whoever watches lag")]
 pub(crate) struct Fetched {
     pub(crate) tp: Arc<TopicPartition>,
     pub(crate) epoch: AssignmentEpoch,
@@ -119,10 +112,6 @@ pub(crate) struct FetchOut {
 }
 
 impl FetchOut {
-    pub(crate) fn options(&self) -> ReadOptions {
-        self.options
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         self.ready.is_closed()
     }
@@ -146,6 +135,7 @@ impl FetchIn {
     }
 
     /// The next event if there is one.
+    #[cfg(test)]
     pub(crate) fn try_recv(&mut self) -> Option<FetchEvent> {
         loop {
             if let Some(event) = self.links.try_recv().ok()?.take() {
@@ -161,6 +151,7 @@ const MAX_NOTICES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkState {
     Running,
+    #[allow(dead_code, reason = "see Attached::pause")]
     Paused,
     Detached,
 }
@@ -402,11 +393,13 @@ impl Attached {
         Self { link, _owner: owner }
     }
 
+    #[allow(dead_code, reason = "the seam's contract; a subscription is paused through it")]
     /// Stops delivery and fetching; what has arrived waits for [`resume`](Self::resume).
     pub(crate) fn pause(&self) {
         self.link.set(LinkState::Paused);
     }
 
+    #[allow(dead_code, reason = "see pause")]
     /// Goes on where [`pause`](Self::pause) stopped.
     pub(crate) fn resume(&self) {
         self.link.set(LinkState::Running);

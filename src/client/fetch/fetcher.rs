@@ -35,6 +35,7 @@ pub(crate) enum Command {
 pub(crate) struct Fetcher {
     commands: mpsc::UnboundedSender<Command>,
     ids: Arc<AtomicU64>,
+    #[cfg(test)]
     budget: Budget,
 }
 
@@ -47,7 +48,12 @@ impl Fetcher {
         let driver = Driver::new(cluster, Arc::new(config), budget.clone(), receiver);
         // It ends when the last sender of commands is gone.
         let _detached = env.spawn(driver.run());
-        Self { commands, ids: Arc::default(), budget }
+        Self {
+            commands,
+            ids: Arc::default(),
+            #[cfg(test)]
+            budget,
+        }
     }
 
     /// Delivers what lies at `from` and behind it into `out` until the guard drops. Returns at once.
@@ -65,6 +71,7 @@ impl Fetcher {
         Attached::new(link, self.commands.clone())
     }
 
+    #[cfg(test)]
     /// Bytes of the budget that are neither reserved nor held.
     pub(crate) fn free_bytes(&self) -> i64 {
         self.budget.free()

@@ -9,7 +9,7 @@ use crate::client::types::{Isolation, OffsetAt, Position, TopicPartition};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The offset at a place in the log; `None` if no record is that young. Cancel-safe.
-pub(crate) async fn list_offset(
+async fn list_offset(
     cluster: &Cluster,
     tp: &TopicPartition,
     at: OffsetAt,

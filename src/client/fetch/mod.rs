@@ -1,7 +1,6 @@
 //! Reading partitions: one fetch session per broker and isolation level, prefetching under one budget of bytes.
 //! Machines: `session` (what to ask for), `table` (what an answer does), `parse`, `reading`. Drivers: `source`, one per
 //! broker and isolation level, and `fetcher`, which finds each partition its source.
-#![allow(dead_code)]
 
 mod budget;
 mod config;
@@ -23,4 +22,3 @@ pub(crate) use delivery::{
     Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, Fetched, FetchedBatch, ReadOptions, channel,
 };
 pub(crate) use fetcher::Fetcher;
-pub(crate) use lookup::list_offset;

@@ -172,6 +172,7 @@ impl Session {
     }
 
     /// Whether what is wanted differs from what the broker was told.
+    #[cfg(test)]
     pub(crate) fn has_changes(&self) -> bool {
         !self.changed.is_empty()
     }

@@ -56,6 +56,7 @@ impl Topology {
         self.topics.get(name)
     }
 
+    #[cfg(test)]
     pub(crate) fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicMeta>> {
         self.topics.get(self.ids.get(&id)?)
     }
@@ -70,10 +71,6 @@ impl Topology {
 
     pub(crate) fn brokers(&self) -> impl Iterator<Item = &Arc<BrokerMeta>> {
         self.brokers.values()
-    }
-
-    pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<TopicMeta>> {
-        self.topics.values()
     }
 
     /// Why the last answer did not contain `name`, if it was asked for.

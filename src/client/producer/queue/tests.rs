@@ -11,7 +11,7 @@ use crate::client::producer::config::ProducerConfig;
 use crate::client::producer::delivery::Ack;
 use crate::client::producer::sequencer::Identity;
 use crate::client::retry::BackoffConfig;
-use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position};
+use crate::client::types::{AssignmentEpoch, Position};
 use crate::env::Env;
 use crate::error::Result;
 use crate::wire::ErrorCode;
@@ -29,10 +29,6 @@ impl PartitionClient for Client {
     }
 
     fn attach(&self, _: Position, _: AssignmentEpoch, _: FetchOut) -> Attached {
-        unreachable!("a producer does not read")
-    }
-
-    async fn list_offset(&self, _: OffsetAt, _: Isolation) -> Result<Option<Position>> {
         unreachable!("a producer does not read")
     }
 }

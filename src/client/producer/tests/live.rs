@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::super::*;
 use crate::client::config::ClientConfig;
+use crate::client::fetch::FetchConfig;
 use crate::client::native::Native;
 use crate::env::Env;
 
@@ -21,7 +22,7 @@ async fn producer(config: ProducerConfig) -> Producer {
     let brokers = var("DISPATCHER_LIVE_BROKERS", "127.0.0.1:29092").split(',').map(str::to_owned).collect();
     let config_of_client = ClientConfig { brokers, ..ClientConfig::default() };
     let cluster = Cluster::connect(config_of_client, Env::system()).await.unwrap();
-    let backend = Arc::new(Native::new(cluster.clone()));
+    let backend = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
     Producer::new(cluster, backend, config).unwrap()
 }
 

@@ -10,6 +10,7 @@ use super::super::sequencer::Answer;
 use super::super::sequencer::tests::Log;
 use super::super::*;
 use crate::client::config::ClientConfig;
+use crate::client::fetch::FetchConfig;
 use crate::client::native::Native;
 use crate::env::Env;
 use crate::net::testing::{Net, Peer, Received};
@@ -184,7 +185,7 @@ fn world(seed: u64, partitions: usize, calm: bool) -> (Shared, Net) {
 async fn start(seed: u64, net: Net, config: ProducerConfig) -> Producer {
     let client = ClientConfig { brokers: vec!["b1:9092".into(), "b2:9092".into()], ..ClientConfig::default() };
     let cluster = Cluster::connect(client, Env::simulated(seed, net)).await.unwrap();
-    Producer::new(cluster.clone(), Arc::new(Native::new(cluster)), config).unwrap()
+    Producer::new(cluster.clone(), Arc::new(Native::new(cluster, FetchConfig::default())), config).unwrap()
 }
 
 fn virtual_time<F: Future>(run: F) -> F::Output {
