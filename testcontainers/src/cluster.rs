@@ -205,7 +205,8 @@ pub(crate) fn defaults(brokers: usize) -> std::collections::BTreeMap<String, Str
         ("num.network.threads", "2"),
         ("num.io.threads", "4"),
         ("log.cleaner.dedupe.buffer.size", "16777216"),
-        ("broker.session.timeout.ms", "6000"),
+        // A lone broker on a starved machine must not be taken for dead: there is none to take over.
+        ("broker.session.timeout.ms", if brokers == 1 { "60000" } else { "9000" }),
         ("controlled.shutdown.enable", "true"),
     ]
     .into_iter()
