@@ -206,7 +206,7 @@ pub(crate) fn defaults(brokers: usize) -> std::collections::BTreeMap<String, Str
         ("num.io.threads", "4"),
         ("log.cleaner.dedupe.buffer.size", "16777216"),
         // A lone broker on a starved machine must not be taken for dead: there is none to take over.
-        ("broker.session.timeout.ms", if brokers == 1 { "60000" } else { "9000" }),
+        ("broker.session.timeout.ms", if brokers == 1 { "20000" } else { "9000" }),
         ("controlled.shutdown.enable", "true"),
     ]
     .into_iter()

@@ -41,7 +41,7 @@ impl RecordsError {
 
 impl From<RecordsError> for Error {
     fn from(error: RecordsError) -> Self {
-        Error::new(ErrorKind::CorruptBatch, error.to_string()).with_source(error)
+        Error::new(ErrorKind::CorruptBatch, error.to_string())
     }
 }
 
