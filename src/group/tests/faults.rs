@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_keeps_its_partitions_through_the_death_and_return_of_its_coordinator() {
     // A broker is let in again only when its former self has been given up.
-    let builder = Kafka::builder().property("broker.session.timeout.ms", 3_000);
+    let builder = Kafka::builder().property("broker.session.timeout.ms", 6_000);
     let Some(kafka) = tokio::task::block_in_place(|| builder.start_or_skip()) else { return };
     let config = ClientConfig { brokers: vec![kafka.bootstrap()], ..ClientConfig::default() };
     let cluster = Cluster::connect(config, Env::system()).await.unwrap();
