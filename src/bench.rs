@@ -49,14 +49,18 @@ pub fn records(count: u32, size: usize, lz4: bool) -> [f64; 3] {
     took.map(|t| t.as_nanos() as f64 / f64::from(done))
 }
 
-/// Sends `count` records and waits for every acknowledgement; returns seconds.
-pub async fn produce(brokers: &str, topic: &str, rounds: usize, count: usize, size: usize, lz4: bool, linger_ms: u64) {
+async fn producer(brokers: &str, config: ProducerConfig) -> Producer {
     let brokers = brokers.split(',').map(str::to_owned).collect();
     let cluster = Cluster::connect(ClientConfig { brokers, ..ClientConfig::default() }, Env::system()).await.unwrap();
     let backend = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
+    Producer::new(cluster, backend, config).unwrap()
+}
+
+/// Sends `count` records and waits for every acknowledgement; returns seconds.
+pub async fn produce(brokers: &str, topic: &str, rounds: usize, count: usize, size: usize, lz4: bool, linger_ms: u64) {
     let compression = if lz4 { Compression::Lz4 } else { Compression::None };
     let config = ProducerConfig { linger: Duration::from_millis(linger_ms), compression, ..ProducerConfig::default() };
-    let producer = Producer::new(cluster, backend, config).unwrap();
+    let producer = producer(brokers, config).await;
     let topic = producer.topic(topic).await.unwrap();
     let mut rng = fastrand::Rng::with_seed(1);
     let payloads: Vec<Vec<u8>> = (0..4096)
@@ -88,14 +92,12 @@ pub async fn produce(brokers: &str, topic: &str, rounds: usize, count: usize, si
         println!("round {round}: {:.0} msg/s, CPU s per 1M {:.3}", count as f64 / wall, cpu * 1e6 / count as f64);
     }
     producer.close(Duration::from_secs(10)).await;
+    assert_eq!(producer.buffered(), 0);
 }
 
 /// One send after the other, 1 ms apart.
 pub async fn latency(brokers: &str, topic: &str, count: usize) {
-    let brokers = brokers.split(',').map(str::to_owned).collect();
-    let cluster = Cluster::connect(ClientConfig { brokers, ..ClientConfig::default() }, Env::system()).await.unwrap();
-    let backend = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
-    let producer = Producer::new(cluster, backend, ProducerConfig::default()).unwrap();
+    let producer = producer(brokers, ProducerConfig::default()).await;
     let topic = producer.topic(topic).await.unwrap();
     let mut took = Vec::new();
     for _ in 0..count {

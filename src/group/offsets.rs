@@ -45,13 +45,14 @@ impl Calls {
                     let (name, topic_id) = topics.wire(&tp.topic);
                     request.topics.push(offset_commit::RequestTopic { name, topic_id, partitions: Vec::new() });
                 }
-                let partition = offset_commit::RequestPartition {
-                    partition_index: tp.partition,
-                    committed_offset: offset.offset,
-                    committed_leader_epoch: offset.leader_epoch,
-                    committed_metadata: Some(offset.metadata.into()),
-                };
-                request.topics.last_mut().into_iter().for_each(|t| t.partitions.push(partition.clone()));
+                if let Some(topic) = request.topics.last_mut() {
+                    topic.partitions.push(offset_commit::RequestPartition {
+                        partition_index: tp.partition,
+                        committed_offset: offset.offset,
+                        committed_leader_epoch: offset.leader_epoch,
+                        committed_metadata: Some(offset.metadata.into()),
+                    });
+                }
             }
             let response = connection.call(&request, version, self.short_limit()).await?;
             let mut codes = BTreeMap::new();

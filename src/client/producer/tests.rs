@@ -1,5 +1,4 @@
 //! Promises of the producer as a whole.
 #![allow(clippy::disallowed_methods, clippy::async_yields_async)]
 
-mod live;
 mod sim;
