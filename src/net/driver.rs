@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::frames::Frames;
 use super::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
+use crate::wire::frames::Frames;
 
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -3,7 +3,6 @@
 
 mod connection;
 mod driver;
-mod frames;
 mod handshake;
 mod outbox;
 mod pending;

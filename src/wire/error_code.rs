@@ -1,25 +1,36 @@
 //! Kafka's error codes: number, name, whether a retry can help, and which kind of error they become.
 //! The table is that of Kafka 4.2: <https://kafka.apache.org/protocol#protocol_error_codes>.
 
+use std::fmt;
+
 use crate::error::ErrorKind;
 
-/// An error code as it stands in responses; 0 is success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
-pub(crate) struct ErrorCode(pub(crate) i16);
+/// An error code as it stands in Kafka's responses; 0 is success.
+#[allow(unreachable_pub, reason = "public with the feature `embedded`")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct ErrorCode(pub(crate) i16);
 
 macro_rules! codes {
     ($($name:ident = $n:literal $(, $retriable:ident)?;)*) => {
-        #[allow(dead_code, reason = "Kafka's whole table")]
+        #[allow(dead_code, unreachable_pub, reason = "Kafka's whole table; public with the feature `embedded`")]
         impl ErrorCode {
-            $(pub(crate) const $name: ErrorCode = ErrorCode($n);)*
+            $(
+                #[doc = concat!("Kafka's error code `", stringify!($name), "`.")]
+                pub const $name: ErrorCode = ErrorCode($n);
+            )*
+
+            /// The code as it stands in responses.
+            pub fn code(self) -> i16 {
+                self.0
+            }
 
             /// Kafka's name of the code, or `UNKNOWN_CODE` for one this version does not know.
-            pub(crate) fn name(self) -> &'static str {
+            pub fn name(self) -> &'static str {
                 match self.0 { $($n => stringify!($name),)* _ => "UNKNOWN_CODE" }
             }
 
             /// Whether the same request may succeed later (Kafka's own classification).
-            pub(crate) fn is_retriable(self) -> bool {
+            pub fn is_retriable(self) -> bool {
                 match self.0 { $($n => codes!(@r $($retriable)?),)* _ => false }
             }
         }
@@ -199,6 +210,22 @@ impl ErrorCode {
     }
 }
 
+/// The name; the number as well where that says more.
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            "UNKNOWN_CODE" => write!(f, "UNKNOWN_CODE({})", self.0),
+            name => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name(), self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use kafka_protocol::ResponseError;
@@ -224,5 +251,12 @@ mod tests {
         assert_eq!(other_view, ["CONCURRENT_TRANSACTIONS"], "retriable in Kafka 4.2's Java, not in kafka-protocol");
         assert_eq!((ErrorCode::NONE.ok(), ErrorCode(1).ok()), (Ok(()), Err(ErrorCode::OFFSET_OUT_OF_RANGE)));
         assert_eq!(ErrorCode(7777).name(), "UNKNOWN_CODE");
+    }
+
+    #[test]
+    fn codes_print_as_names() {
+        let (known, unknown) = (ErrorCode::NOT_COORDINATOR, ErrorCode(7777));
+        assert_eq!((known.to_string(), format!("{known:?}")), ("NOT_COORDINATOR".into(), "NOT_COORDINATOR(16)".into()));
+        assert_eq!((unknown.to_string(), unknown.code()), ("UNKNOWN_CODE(7777)".into(), 7777));
     }
 }

@@ -37,7 +37,7 @@ impl RequestHeader {
     }
 
     /// Takes the header. `flexible` is asked with the API's key and version, because only they tell the form.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(any(test, feature = "fuzzing", feature = "embedded"))]
     pub(crate) fn decode(r: &mut Reader, flexible: impl FnOnce(i16, i16) -> bool) -> Result<Self, DecodeError> {
         let read = |r: &mut Reader| {
             let (api_key, api_version, correlation_id) = (r.i16()?, r.i16()?, r.i32()?);
@@ -90,8 +90,8 @@ pub(crate) fn decode_response<R: Request>(frame: bytes::Bytes, version: i16) -> 
     Ok(response)
 }
 
-/// The whole response, size included: for a broker's side of the wire, which tests imitate.
-#[cfg(any(test, feature = "fuzzing"))]
+/// The whole response, size included: for a broker's side of the wire.
+#[cfg(any(test, feature = "fuzzing", feature = "embedded"))]
 pub(crate) fn encode_response<R: Request>(
     response: &R::Response,
     version: i16,

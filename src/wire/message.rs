@@ -68,7 +68,7 @@ impl Versions {
 /// Declares an API (`api … request … response …`) or a blob (`data …`), with the structs nested in it.
 macro_rules! message {
     (
-        api $api:ident = $key:literal, versions $min:literal ..= $max:literal, flexible $flexible:literal;
+        api $api:ident = $key:literal, versions $min:literal ..= $max:literal, flexible $flexible:expr;
 
         request $request:ident { $($request_fields:tt)* }
         $(struct $rn:ident { $($rn_fields:tt)* })*

@@ -4,7 +4,9 @@
 mod error;
 mod error_code;
 mod field;
+pub(crate) mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
+#[allow(unreachable_pub, reason = "public with the feature `fuzzing`")]
 pub(crate) mod fuzzing;
 pub(crate) mod header;
 pub(crate) mod message;
@@ -21,7 +23,8 @@ mod tests;
 mod uuid;
 
 pub(crate) use error::{DecodeError, EncodeError};
-pub(crate) use error_code::ErrorCode;
+#[allow(unreachable_pub, reason = "public with the feature `embedded`")]
+pub use error_code::ErrorCode;
 pub(crate) use message::{Request, Wire};
 pub(crate) use primitives::{Reader, Records, StrBytes, Writer};
 pub use uuid::Uuid;

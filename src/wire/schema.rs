@@ -206,7 +206,7 @@ fn expected_default(kind: &str, json: &Value, nullable: bool) -> String {
                 None => text.parse().unwrap(),
             };
             let code = json["name"].as_str().unwrap().ends_with("ErrorCode");
-            if code { format!("ErrorCode({number})") } else { number.to_string() }
+            if code { format!("{:?}", ErrorCode(i16::try_from(number).unwrap())) } else { number.to_string() }
         }
     };
     if nullable { format!("Some({value})") } else { value }
@@ -331,5 +331,5 @@ fn the_fixtures_are_the_schemas_of_kafkas_jar() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 46);
+    assert_eq!(compared, 68);
 }

@@ -1,33 +1,44 @@
-//! All APIs as a list, for what must hold of each of them: tests and fuzz targets.
+//! All APIs as a list, for what is done with each of them: by tests, fuzz targets and the embedded broker.
 
 use super::*;
 use crate::wire::message::Request;
 
-/// Calls a macro with the request types of all APIs, for what must hold of each of them.
+/// Calls a macro with the request types of all APIs.
 macro_rules! for_each_api {
     ($callback:ident) => {
         $callback! {
+            AddOffsetsToTxnRequest
+            AddPartitionsToTxnRequest
+            AlterConfigsRequest
             ApiVersionsRequest
             CreatePartitionsRequest
             CreateTopicsRequest
             DeleteGroupsRequest
+            DeleteRecordsRequest
             DeleteTopicsRequest
+            DescribeClusterRequest
             DescribeConfigsRequest
             DescribeGroupsRequest
+            DescribeProducersRequest
+            EndTxnRequest
             FetchRequest
             FindCoordinatorRequest
             HeartbeatRequest
+            IncrementalAlterConfigsRequest
             InitProducerIdRequest
             JoinGroupRequest
             LeaveGroupRequest
             ListGroupsRequest
             ListOffsetsRequest
+            ListPartitionReassignmentsRequest
             MetadataRequest
             OffsetCommitRequest
+            OffsetDeleteRequest
             OffsetFetchRequest
             OffsetForLeaderEpochRequest
             ProduceRequest
             SyncGroupRequest
+            TxnOffsetCommitRequest
         }
     };
 }

@@ -5,10 +5,10 @@ use super::RecordsError;
 /// Bytes from the base offset to the record count.
 pub(crate) const HEADER_LEN: usize = 61;
 /// Bytes that `batch_length` does not count: the base offset and itself.
-pub(super) const LENGTH_END: usize = 12;
+pub(crate) const LENGTH_END: usize = 12;
 const MAGIC_AT: usize = 16;
 /// The checksum covers everything from the attributes on.
-pub(super) const CRC_FROM: usize = 21;
+pub(crate) const CRC_FROM: usize = 21;
 
 const LOG_APPEND_TIME: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
@@ -49,7 +49,7 @@ pub(crate) struct BatchHeader {
 
 impl BatchHeader {
     /// Reads the header of the batch that `data` holds wholly.
-    pub(super) fn parse(data: &[u8]) -> Result<Self, RecordsError> {
+    pub(crate) fn parse(data: &[u8]) -> Result<Self, RecordsError> {
         let magic = *data.get(MAGIC_AT).ok_or(RecordsError::malformed("batch_length"))? as i8;
         if magic != 2 {
             return Err(RecordsError::UnknownMagic(magic));
@@ -83,7 +83,7 @@ impl BatchHeader {
     }
 
     /// The header as bytes, as its fields say.
-    pub(super) fn write(&self) -> [u8; HEADER_LEN] {
+    pub(crate) fn write(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
         out[0..8].copy_from_slice(&self.base_offset.to_be_bytes());
         out[8..12].copy_from_slice(&self.batch_length.to_be_bytes());
@@ -122,7 +122,7 @@ impl BatchHeader {
     }
 
     /// The number of the compression codec.
-    pub(super) fn codec(&self) -> u8 {
+    pub(crate) fn codec(&self) -> u8 {
         (self.attributes & 7) as u8
     }
 }

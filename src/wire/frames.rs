@@ -1,4 +1,5 @@
-//! Cuts the byte stream of a broker into frames without copying: each frame is split off the buffer it was read into.
+//! Cuts the byte stream of a connection into frames without copying: each frame is split off the buffer it was read
+//! into. A client's connection cuts responses with it, the embedded broker requests.
 //! Memory follows the bytes that have arrived, not the length that was announced.
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +15,7 @@ const MIN_SPACE: usize = 512;
 
 /// The reading half's buffer.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     buffer: BytesMut,
     max_frame: usize,
     /// The buffer is to hold so many bytes before the present frame's next growth.
@@ -25,18 +26,19 @@ pub(super) struct Frames {
 
 /// A length no frame may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BadLength {
+pub(crate) struct BadLength {
     length: i32,
     max: usize,
 }
 
 impl Frames {
-    pub(super) fn new(max_frame: usize) -> Self {
+    /// No frame may be larger than `max_frame`, its size field not counted.
+    pub(crate) fn new(max_frame: usize) -> Self {
         Self { buffer: BytesMut::new(), max_frame, goal: 0, trusted: TRUSTED }
     }
 
     /// The next whole frame, without its length.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, BadLength> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, BadLength> {
         let Some(total) = self.announced()? else { return Ok(None) };
         if self.buffer.len() < total {
             return Ok(None);
@@ -49,7 +51,7 @@ impl Frames {
     }
 
     /// The buffer with room to read into. Call it after [`next`](Self::next) has returned `None`.
-    pub(super) fn space(&mut self) -> &mut BytesMut {
+    pub(crate) fn space(&mut self) -> &mut BytesMut {
         match self.announced() {
             Ok(Some(total)) if total > self.buffer.len() => {
                 if self.buffer.len() >= self.goal {
@@ -79,8 +81,8 @@ impl Frames {
 }
 
 impl BadLength {
-    /// The error, with the usual reasons recognised.
-    pub(super) fn error(self, peer: &str) -> Error {
+    /// The error of a client, with the usual reasons recognised.
+    pub(crate) fn error(self, peer: &str) -> Error {
         let Self { length, max } = self;
         let bytes = length.to_be_bytes();
         let message = if bytes[..2] == [0x15, 0x03] || bytes[..2] == [0x16, 0x03] {
