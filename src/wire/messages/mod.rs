@@ -73,4 +73,5 @@ pub(crate) use self::{
     txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse},
 };
 #[cfg(any(test, feature = "embedded"))]
+#[allow(unused_imports, reason = "whichever of them tests and the embedded broker name")]
 pub(crate) use every::{APIS, Api, api, for_each_api};
