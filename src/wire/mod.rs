@@ -15,7 +15,7 @@ pub(crate) mod messages;
 pub(crate) mod primitives;
 pub(crate) mod records;
 #[cfg(any(test, feature = "fuzzing"))]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

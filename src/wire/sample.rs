@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use super::field::At;
+#[cfg(test)]
+use super::message::Request;
 use super::primitives::{Records, StrBytes};
 use super::{ErrorCode, Uuid};
 
@@ -36,6 +38,12 @@ impl Gen {
         let len = if self.u8() == 0xff { 2_000 } else { usize::from(self.u8() % 9) };
         (0..len).map(|_| self.u8()).collect()
     }
+}
+
+/// Any request that the version can carry.
+#[cfg(test)]
+pub(crate) fn request<R: Request + Sample>(entropy: Vec<u8>, version: i16) -> R {
+    R::sample(&mut Gen::new(entropy), At { version, flexible: version >= R::FLEXIBLE }, false)
 }
 
 pub(crate) trait Sample: Sized {
