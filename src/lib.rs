@@ -33,6 +33,7 @@
 //!
 //! # Cargo features
 //! - `lz4` (default): LZ4 compression.
+//! - `embedded`: the module [`embedded`], a Kafka cluster inside this process for tests and quick starts.
 //! - `cli`: the command-line tool `dispatcher`, and `init_logging`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -8,6 +8,7 @@ use super::config::{Config, PartitionerKind};
 use super::core::Dispatcher;
 use super::topic_defaults::TopicDefaults;
 use crate::client::Isolation;
+use crate::env::Env;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::{Partitioner, SharedPartitioner};
@@ -34,6 +35,7 @@ use crate::wire::records::Compression;
 pub struct Builder {
     config: Config,
     partitioner: Option<SharedPartitioner>,
+    env: Option<Env>,
 }
 
 /// Setters that do no more than store a value.
@@ -49,7 +51,7 @@ macro_rules! setters {
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, partitioner: None }
+        Self { config, partitioner: None, env: None }
     }
 
     setters! {
@@ -126,6 +128,14 @@ impl Builder {
         self
     }
 
+    /// Connects through this network instead of TCP, such as
+    /// [`EmbeddedCluster::network`](crate::embedded::EmbeddedCluster::network).
+    #[cfg(feature = "embedded")]
+    pub fn network(mut self, network: &crate::env::Network) -> Self {
+        self.env = Some(Env::on(network));
+        self
+    }
+
     /// Adds a Kafka `client.properties` file; what it names wins over what was set before. Notes about properties
     /// without a meaning here are logged as warnings.
     ///
@@ -156,6 +166,6 @@ impl Builder {
     ///
     /// Cancel-safe: dropped, nothing is left behind.
     pub async fn connect(self) -> Result<Dispatcher> {
-        Dispatcher::open(self.config, self.partitioner).await
+        Dispatcher::open(self.config, self.partitioner, self.env.unwrap_or_else(Env::system)).await
     }
 }

@@ -66,7 +66,7 @@ impl Dispatcher {
         Builder::new(config)
     }
 
-    pub(super) async fn open(mut config: Config, partitioner: Option<SharedPartitioner>) -> Result<Self> {
+    pub(super) async fn open(mut config: Config, partitioner: Option<SharedPartitioner>, env: Env) -> Result<Self> {
         config.validate()?;
         config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3);
         let producer = ProducerConfig {
@@ -94,7 +94,6 @@ impl Dispatcher {
             metadata_max_age: config.metadata_max_age,
             ..ClientConfig::default()
         };
-        let env = Env::system();
         let connecting = Cluster::connect(client, env.clone());
         let Some(cluster) = env.timeout(config.connect_timeout, connecting).await else {
             let text = format!(

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::field::At;
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
 use super::message::Request;
 use super::primitives::{Records, StrBytes};
 use super::{ErrorCode, Uuid};
@@ -41,7 +41,7 @@ impl Gen {
 }
 
 /// Any request that the version can carry.
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(test)]
 pub(crate) fn request<R: Request + Sample>(entropy: Vec<u8>, version: i16) -> R {
     R::sample(&mut Gen::new(entropy), At { version, flexible: version >= R::FLEXIBLE }, false)
 }

@@ -30,7 +30,6 @@ fn refused_fetch(partition_index: i32, error_code: ErrorCode) -> fetch::Partitio
     fetch::PartitionData { partition_index, error_code, high_watermark: -1, records, ..Default::default() }
 }
 
-// The session id stays 0: a client whose fetch was refused begins its session anew, whatever the broker remembers.
 refuse!(FetchRequest, |request, version, code| {
     let topic = |topic: &fetch::FetchTopic| fetch::TopicResponse {
         topic: topic.topic.clone(),

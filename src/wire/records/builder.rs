@@ -94,7 +94,6 @@ impl BatchBuilder {
         let raw = self.body.freeze();
         let packed = match compression {
             Compression::None => None,
-            #[allow(unreachable_patterns, reason = "without any codec compiled in")]
             codec => Some(compression::compress(codec, &raw)?).filter(|packed| packed.len() < raw.len()),
         };
         let attributes = if packed.is_some() { i16::from(compression.codec()) } else { 0 };
@@ -171,6 +170,13 @@ impl BatchBody {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&header[CRC_FROM..]), &self.body);
         header[CRC_FROM - 4..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
         header
+    }
+
+    /// The header as numbers, the checksum still missing, for a broker that changes more of it.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn header(&self, stamp: ProducerStamp) -> BatchHeader {
+        let ProducerStamp { producer_id, producer_epoch, base_sequence } = stamp;
+        BatchHeader { producer_id, producer_epoch, base_sequence, ..self.header }
     }
 
     /// The records, compressed if that was asked for and worth it.

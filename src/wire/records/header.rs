@@ -121,6 +121,26 @@ impl BatchHeader {
         self.attributes & CONTROL != 0
     }
 
+    /// The header of the marker that ends a transaction.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn as_marker(self) -> Self {
+        Self { attributes: self.attributes | TRANSACTIONAL | CONTROL, ..self }
+    }
+
+    /// The header of the same batch, its records' time set by the broker.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn at_append_time(self, now_ms: i64) -> Self {
+        Self { attributes: self.attributes | LOG_APPEND_TIME, max_timestamp: now_ms, ..self }
+    }
+
+    /// The header of what compaction left of the batch: `count` records in `len` bytes, not compressed. `None` if that
+    /// is longer than a batch can be.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn with_records(self, count: i32, len: usize) -> Option<Self> {
+        let batch_length = i32::try_from(HEADER_LEN - LENGTH_END + len).ok()?;
+        Some(Self { batch_length, records_count: count, attributes: self.attributes & !7, ..self })
+    }
+
     /// The number of the compression codec.
     pub(crate) fn codec(&self) -> u8 {
         (self.attributes & 7) as u8

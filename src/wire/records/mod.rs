@@ -16,8 +16,8 @@ pub(crate) use batch::{Batch, Cursor, HeaderIter, RecordView};
 pub(crate) use builder::{BatchBody, BatchBuilder, max_record_len};
 pub use compression::Compression;
 pub(crate) use error::RecordsError;
-pub(crate) use header::{BatchHeader, HEADER_LEN, NO_PRODUCER, ProducerStamp};
 #[cfg(feature = "embedded")]
-#[allow(unused_imports, reason = "what a broker needs to stamp a batch anew")]
-pub(crate) use header::{CRC_FROM, LENGTH_END};
+pub(crate) use header::CRC_FROM;
+#[cfg(feature = "embedded")]
+pub(crate) use header::{BatchHeader, HEADER_LEN, NO_PRODUCER, ProducerStamp};
 pub(crate) use raw::{ControlType, Limits, RawBatch, batches};

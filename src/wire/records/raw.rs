@@ -134,12 +134,15 @@ impl RawBatch {
         Self { header: self.header, bytes: Bytes::copy_from_slice(&self.bytes) }
     }
 
+    /// Checks the checksum.
+    pub(crate) fn check_crc(&self) -> Result<(), RecordsError> {
+        let actual = crc32c::crc32c(&self.bytes[CRC_FROM..]);
+        if actual == self.header.crc { Ok(()) } else { Err(RecordsError::BadCrc { expected: self.header.crc, actual }) }
+    }
+
     /// Checks the checksum and decompresses.
     pub(crate) fn open(self, limits: &Limits) -> Result<Batch, RecordsError> {
-        let actual = crc32c::crc32c(&self.bytes[CRC_FROM..]);
-        if actual != self.header.crc {
-            return Err(RecordsError::BadCrc { expected: self.header.crc, actual });
-        }
+        self.check_crc()?;
         let mut data = self.bytes;
         data.advance(HEADER_LEN);
         let codec = self.header.codec();

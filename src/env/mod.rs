@@ -2,6 +2,10 @@
 //! tokio's paused clock, with a seed and an in-memory [`Dial`], is deterministic. Machines take `now` as an argument.
 #![allow(clippy::disallowed_methods)]
 
+#[cfg(feature = "embedded")]
+mod network;
+mod tcp;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -9,10 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+
+#[cfg(feature = "embedded")]
+pub use network::Network;
+#[cfg(feature = "embedded")]
+pub(crate) use tcp::Listener;
+use tcp::TcpDial;
 
 /// A byte stream to a broker, in two halves so that a caller can write while the connection's driver reads.
 pub(crate) struct Transport {
@@ -22,7 +30,7 @@ pub(crate) struct Transport {
 
 impl Transport {
     /// Of any stream: in-memory pipes, and whatever cannot be split without a lock.
-    #[cfg_attr(not(test), allow(dead_code, reason = "simulation only, until streams are wrapped for TLS"))]
+    #[cfg_attr(not(any(test, feature = "embedded")), allow(dead_code, reason = "for in-memory streams"))]
     pub(crate) fn new(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         Self { reader: Box::new(reader), writer: Box::new(writer) }
@@ -49,7 +57,7 @@ struct Inner {
 /// Where the wall clock comes from; a virtual one moves with the tokio clock.
 enum Wall {
     System,
-    #[cfg_attr(not(test), allow(dead_code, reason = "simulation only"))]
+    #[cfg(any(test, feature = "embedded"))]
     Virtual {
         origin: Instant,
     },
@@ -58,18 +66,23 @@ enum Wall {
 impl Env {
     /// The real clock, the operating system's randomness, TCP.
     pub(crate) fn system() -> Self {
-        let mut seed = [0u8; 8];
-        if getrandom::fill(&mut seed).is_err() {
-            seed = fastrand::u64(..).to_le_bytes();
-        }
-        Self::build(u64::from_le_bytes(seed), Box::new(TcpDial), Wall::System)
+        Self::build(system_seed(), Box::new(TcpDial), Wall::System)
     }
 
     /// Deterministic under `tokio::time::pause()`: `seed` decides every random choice, `dial` every connection.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "embedded"))]
     pub(crate) fn simulated(seed: u64, dial: impl Dial) -> Self {
         let origin = tokio::time::Instant::now().into_std();
         Self::build(seed, Box::new(dial), Wall::Virtual { origin })
+    }
+
+    /// The real clock and randomness, but connections by `network`; one with a seed decides all of it.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn on(network: &Network) -> Self {
+        match network.next_seed() {
+            Some(seed) => Self::simulated(seed, network.clone()),
+            None => Self::build(system_seed(), Box::new(network.clone()), Wall::System),
+        }
     }
 
     fn build(seed: u64, dial: Box<dyn Dial>, wall: Wall) -> Self {
@@ -85,6 +98,7 @@ impl Env {
     pub(crate) fn wall_ms(&self) -> i64 {
         match self.0.wall {
             Wall::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64),
+            #[cfg(any(test, feature = "embedded"))]
             Wall::Virtual { origin } => 1_700_000_000_000 + (self.now() - origin).as_millis() as i64,
         }
     }
@@ -140,59 +154,10 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// TCP with `TCP_NODELAY` and keep-alive.
-struct TcpDial;
-
-#[async_trait]
-impl Dial for TcpDial {
-    async fn dial(&self, host: &str, port: u16) -> io::Result<Transport> {
-        let stream = connect(host, port).await?;
-        stream.set_nodelay(true)?;
-        let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
-        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        let (reader, writer) = stream.into_split();
-        Ok(Transport { reader: Box::new(reader), writer: Box::new(writer) })
+fn system_seed() -> u64 {
+    let mut seed = [0u8; 8];
+    if getrandom::fill(&mut seed).is_err() {
+        return fastrand::u64(..);
     }
-}
-
-/// What one address of a name gets before the next is tried as well (RFC 8305).
-const HEAD_START: Duration = Duration::from_millis(250);
-
-/// Tries every address the name has. One that swallows packets does not use up the caller's limit.
-async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut addresses = tokio::net::lookup_host((host, port)).await?;
-    let mut attempts = FuturesUnordered::new();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    loop {
-        if attempts.is_empty() {
-            match addresses.next() {
-                Some(address) => attempts.push(TcpStream::connect(address)),
-                None => return Err(last),
-            }
-        }
-        tokio::select! {
-            biased;
-            Some(outcome) = attempts.next() => match outcome {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            },
-            () = tokio::time::sleep(HEAD_START) => attempts.extend(addresses.next().map(TcpStream::connect)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_name_is_reached_at_whichever_of_its_addresses_listens() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let env = Env::system();
-        let (accepted, dialled) = tokio::join!(listener.accept(), env.dial("localhost", port));
-        assert!(accepted.is_ok() && dialled.is_ok());
-        drop(listener);
-        assert!(env.dial("localhost", port).await.is_err());
-    }
+    u64::from_le_bytes(seed)
 }

@@ -1,0 +1,256 @@
+//! Making, growing and deleting topics.
+
+use std::collections::BTreeMap;
+
+use super::metadata::topic_ref;
+use crate::embedded::dispatch::{Answer, Call, Serve};
+use crate::embedded::state::{State, TopicRef};
+use crate::embedded::topic::{Partition, TOPIC_CONFIGS, Topic, check_config, is_legal_name};
+use crate::env::Env;
+use crate::wire::messages::create_partitions::TopicResult;
+use crate::wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreatedTopic, CreatedTopicConfig};
+use crate::wire::messages::delete_topics::DeletedTopic;
+use crate::wire::messages::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse,
+};
+use crate::wire::{ErrorCode, StrBytes, Uuid};
+
+/// Why a topic is not made or changed: Kafka's code, and a text for people.
+#[derive(Debug, Clone)]
+pub(in crate::embedded) struct Refused {
+    pub(in crate::embedded) code: ErrorCode,
+    pub(in crate::embedded) text: String,
+}
+
+fn refuse<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused { code, text: text.into() })
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, text: code.name().to_owned() }
+    }
+}
+
+/// What a topic is to be.
+struct Plan {
+    replicas: Vec<Vec<i32>>,
+    replication: i16,
+    configs: BTreeMap<String, String>,
+}
+
+/// Makes a topic whose replicas the cluster places; −1 means the default.
+pub(in crate::embedded) fn new_topic(
+    env: &Env,
+    state: &mut State,
+    name: &str,
+    partitions: i32,
+    replication: i16,
+    configs: &[(&str, &str)],
+) -> Result<(), Refused> {
+    let configs =
+        configs.iter().map(|&(name, value)| CreatableTopicConfig { name: name.into(), value: Some(value.into()) });
+    let asked = CreatableTopic {
+        name: name.into(),
+        num_partitions: partitions,
+        replication_factor: replication,
+        assignments: Vec::new(),
+        configs: configs.collect(),
+    };
+    let plan = plan(state, &asked)?;
+    add(env, state, name, plan);
+    Ok(())
+}
+
+fn plan(state: &State, asked: &CreatableTopic) -> Result<Plan, Refused> {
+    let name = asked.name.as_str();
+    if !is_legal_name(name) {
+        let rule = "is not 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'";
+        return refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name is invalid: '{name}' {rule}"));
+    }
+    if state.topics.contains_key(name) {
+        return refuse(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists."));
+    }
+    // '.' and '_' are the same in the names of metrics.
+    let same = |other: &str| other.replace('.', "_") == name.replace('.', "_");
+    if let Some(other) = state.topics.keys().find(|other| same(other)) {
+        return refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic '{name}' collides with '{other}'."));
+    }
+    let mut configs = BTreeMap::new();
+    for config in &asked.configs {
+        let Some(value) = config.value.as_deref() else {
+            return refuse(ErrorCode::INVALID_CONFIG, format!("Null value not supported for {}", config.name));
+        };
+        check_config(&config.name, value).or_else(|text| refuse(ErrorCode::INVALID_CONFIG, text))?;
+        configs.insert(config.name.to_string(), value.to_owned());
+    }
+    if !asked.assignments.is_empty() {
+        return by_hand(state, asked, configs);
+    }
+    let brokers: Vec<i32> = state.running().map(|(id, _)| id).collect();
+    let count = if asked.num_partitions == -1 { state.settings.default_partitions } else { asked.num_partitions };
+    if count < 1 {
+        return refuse(ErrorCode::INVALID_PARTITIONS, format!("Number of partitions was {count}; use 1 or more."));
+    }
+    let default = brokers.len().min(3) as i16;
+    let replication = if asked.replication_factor == -1 { default } else { asked.replication_factor };
+    if replication < 1 || replication as usize > brokers.len() {
+        let text = format!("Replication factor {replication} cannot be met: {} brokers run.", brokers.len());
+        return refuse(ErrorCode::INVALID_REPLICATION_FACTOR, text);
+    }
+    // Leaders go round the brokers; a topic begins where the one before it ended.
+    let offset: usize = state.topics.values().map(|t| t.partitions.len()).sum();
+    let replicas = (0..count as usize).map(|p| place(&brokers, offset + p, replication));
+    Ok(Plan { replicas: replicas.collect(), replication, configs })
+}
+
+fn place(brokers: &[i32], first: usize, replication: i16) -> Vec<i32> {
+    (0..replication as usize).map(|r| brokers[(first + r) % brokers.len()]).collect()
+}
+
+fn by_hand(state: &State, asked: &CreatableTopic, configs: BTreeMap<String, String>) -> Result<Plan, Refused> {
+    if asked.num_partitions != -1 || asked.replication_factor != -1 {
+        let text = "Partitions and replicas are given by the assignment: both must be -1.";
+        return refuse(ErrorCode::INVALID_REQUEST, text);
+    }
+    let mut assignments = asked.assignments.clone();
+    assignments.sort_by_key(|a| a.partition_index);
+    let dense = assignments.iter().enumerate().all(|(i, a)| a.partition_index == i as i32);
+    let replication = assignments.first().map_or(0, |a| a.broker_ids.len());
+    let valid = |ids: &[i32]| {
+        ids.len() == replication && !ids.is_empty() && ids.iter().all(|id| state.brokers.contains_key(id))
+    };
+    if !dense || !assignments.iter().all(|a| valid(&a.broker_ids)) {
+        return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, "The assignment has gaps or names unknown brokers.");
+    }
+    let replicas = assignments.into_iter().map(|a| a.broker_ids).collect();
+    Ok(Plan { replicas, replication: replication as i16, configs })
+}
+
+fn add(env: &Env, state: &mut State, name: &str, plan: Plan) -> Uuid {
+    let mut id = env.random(|r| r.u128(..)).to_be_bytes();
+    id[0] |= 1; // never zero, which means "no id"
+    let partitions = plan.replicas.into_iter().map(Partition::new).collect();
+    let topic = Topic { id: Uuid(id), partitions, configs: plan.configs, replicas: plan.replication };
+    state.topics.insert(name.to_owned(), topic);
+    state.elect();
+    state.topics_changed();
+    Uuid(id)
+}
+
+impl Serve for CreateTopicsRequest {
+    fn serve(self, call: &Call, state: &mut State) -> Answer<CreateTopicsResponse> {
+        let mut topics = Vec::new();
+        for asked in &self.topics {
+            let twice = self.topics.iter().filter(|t| t.name == asked.name).count() > 1;
+            let planned =
+                if twice { refuse(ErrorCode::INVALID_REQUEST, "Duplicate topic name.") } else { plan(state, asked) };
+            topics.push(match planned {
+                Ok(plan) => {
+                    let (num_partitions, replication_factor) = (plan.replicas.len() as i32, plan.replication);
+                    let configs = all_configs(&plan.configs);
+                    let topic_id =
+                        if self.validate_only { Uuid::ZERO } else { add(&call.cluster.env, state, &asked.name, plan) };
+                    CreatedTopic {
+                        name: asked.name.clone(),
+                        topic_id,
+                        error_message: None,
+                        num_partitions,
+                        replication_factor,
+                        configs: Some(configs),
+                        ..Default::default()
+                    }
+                }
+                Err(Refused { code, text }) => CreatedTopic {
+                    name: asked.name.clone(),
+                    error_code: code,
+                    error_message: Some(text.into()),
+                    ..Default::default()
+                },
+            });
+        }
+        Answer::Ready(CreateTopicsResponse { topics, ..Default::default() })
+    }
+}
+
+fn all_configs(own: &BTreeMap<String, String>) -> Vec<CreatedTopicConfig> {
+    let config = |&(name, default): &(&str, &str)| CreatedTopicConfig {
+        name: name.into(),
+        value: Some(own.get(name).map_or(default, String::as_str).into()),
+        config_source: if own.contains_key(name) { 1 } else { 5 },
+        ..Default::default()
+    };
+    TOPIC_CONFIGS.iter().map(config).collect()
+}
+
+impl Serve for CreatePartitionsRequest {
+    fn serve(self, _: &Call, state: &mut State) -> Answer<CreatePartitionsResponse> {
+        let results = self.topics.iter().map(|asked| {
+            let grown = grow(state, &asked.name, asked.count, self.validate_only);
+            let (error_code, error_message) = match grown {
+                Ok(()) => (ErrorCode::NONE, None),
+                Err(Refused { code, text }) => (code, Some(text.into())),
+            };
+            TopicResult { name: asked.name.clone(), error_code, error_message }
+        });
+        Answer::Ready(CreatePartitionsResponse { results: results.collect(), ..Default::default() })
+    }
+}
+
+/// More partitions: `count` altogether.
+pub(in crate::embedded) fn grow(state: &mut State, name: &str, count: i32, only_check: bool) -> Result<(), Refused> {
+    let brokers: Vec<i32> = state.running().map(|(id, _)| id).collect();
+    let (_, topic) = state.topic_mut(TopicRef::Name(name))?;
+    let now = topic.partitions.len();
+    if count <= now as i32 {
+        let text = format!("Topic currently has {now} partitions, which is not below the requested {count}.");
+        return refuse(ErrorCode::INVALID_PARTITIONS, text);
+    }
+    if topic.replicas as usize > brokers.len() {
+        return refuse(ErrorCode::INVALID_REPLICATION_FACTOR, "Too few brokers run.");
+    }
+    if !only_check {
+        let replication = topic.replicas;
+        topic.partitions.extend((now..count as usize).map(|p| Partition::new(place(&brokers, p, replication))));
+        state.elect();
+        state.topics_changed();
+    }
+    Ok(())
+}
+
+impl Serve for DeleteTopicsRequest {
+    fn serve(self, call: &Call, state: &mut State) -> Answer<DeleteTopicsResponse> {
+        let asked: Vec<(Option<StrBytes>, Uuid)> = if call.version >= 6 {
+            self.topics.into_iter().map(|t| (t.name, t.topic_id)).collect()
+        } else {
+            self.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)).collect()
+        };
+        let responses = asked.into_iter().map(|(name, id)| {
+            let found = state.topic(topic_ref(&name.clone().unwrap_or_default(), id)).map(|(n, t)| (n.clone(), t.id));
+            match found {
+                Ok((name, topic_id)) => {
+                    delete(state, &name);
+                    DeletedTopic { name: Some(name.into()), topic_id, ..Default::default() }
+                }
+                Err(error_code) => DeletedTopic {
+                    name,
+                    topic_id: id,
+                    error_code,
+                    error_message: Some("This server does not host this topic-partition.".into()),
+                },
+            }
+        });
+        Answer::Ready(DeleteTopicsResponse { responses: responses.collect(), ..Default::default() })
+    }
+}
+
+/// The topic, its records and what groups have committed for it are gone. Says whether there was one.
+pub(in crate::embedded) fn delete(state: &mut State, name: &str) -> bool {
+    let Some(mut topic) = state.topics.remove(name) else { return false };
+    topic.partitions.iter_mut().for_each(Partition::wake);
+    state.groups.topic_deleted(name);
+    state.topics_changed();
+    state.offsets_changed();
+    true
+}
