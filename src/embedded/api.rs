@@ -18,7 +18,7 @@ macro_rules! apis {
 
         impl Api {
             /// All of them, by their numbers.
-            pub(super) const ALL: &[Api] = &[$(Api::$name),*];
+            pub const ALL: &[Api] = &[$(Api::$name),*];
 
             /// The API of that number, if the broker knows it.
             pub(super) fn from_key(key: i16) -> Option<Self> {

@@ -50,8 +50,10 @@ impl Drop for Handle {
             broker.running = false;
             broker.cut.send_modify(|n| *n += 1);
         }
-        // Whoever waits for a group is told so.
-        state.waiting.clear();
+        // Outside of the lock: whoever waited for a group gives up its place.
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        drop(waiting);
     }
 }
 
@@ -367,9 +369,9 @@ impl EmbeddedCluster {
         self.with(|s| s.groups.committed(group, topic, partition).map(|stored| stored.offset))
     }
 
-    /// The group's state in Kafka's spelling; `Dead` for one that is not there.
-    pub fn group_state(&self, group: &str) -> String {
-        self.with(|s| s.groups.describe(group, 0).group_state.to_string())
+    /// The group's state in Kafka's spelling, such as `Stable`; `None` if there is no such group.
+    pub fn group_state(&self, group: &str) -> Option<&'static str> {
+        self.with(|s| s.groups.state(group))
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Answer<T> {
 }
 
 /// A request that this broker can carry out.
-pub(super) trait Serve: Refuse {
+pub(super) trait Serve: Refuse + Clone {
     /// Carries it out under the lock of the state.
     fn serve(self, call: &Call, state: &mut State) -> Answer<Self::Response>;
 }
@@ -117,15 +117,14 @@ async fn typed<R: Serve>(call: &Call, mut body: Reader, correlation_id: i32, act
         Ok(request) if body.remaining() == 0 => request,
         _ => return Reply::Close,
     };
-    let mut refusal = None;
     match action {
         Some(Action::Error(code)) => return encode::<R>(&request.refuse(version, code), version, correlation_id),
-        Some(Action::ErrorAfter(code)) => refusal = Some(request.refuse(version, code)),
         Some(Action::Delay(time)) => call.cluster.env.sleep(time).await,
         Some(Action::DropBefore) => return Reply::Close,
         Some(Action::Silence) => return Reply::Silence,
         _ => {}
     }
+    let asked = matches!(action, Some(Action::ErrorAfter(_))).then(|| request.clone());
     let answer = request.serve(call, &mut call.cluster.state());
     let mut response = match answer {
         Answer::Ready(response) => response,
@@ -133,8 +132,8 @@ async fn typed<R: Serve>(call: &Call, mut body: Reader, correlation_id: i32, act
         Answer::None => return Reply::Nothing,
         Answer::Close => return Reply::Close,
     };
-    if let Some(refusal) = refusal {
-        response = refusal;
+    if let (Some(Action::ErrorAfter(code)), Some(asked)) = (action, asked) {
+        asked.overrule(version, code, &mut response);
     }
     if let Some(Action::Throttle(time)) = action {
         R::throttle(&mut response, millis(time));

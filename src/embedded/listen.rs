@@ -62,7 +62,7 @@ impl Dial for Memory {
         let broker = cluster.state().brokers.iter().find(|(_, b)| b.host == host && b.port == port).map(|(&id, _)| id);
         let broker = broker.ok_or_else(refused)?;
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        if start(&cluster, broker, "memory".into(), Transport::new(theirs)) {
+        if start(&cluster, broker, "/memory".into(), Transport::new(theirs)) {
             Ok(Transport::new(ours))
         } else {
             Err(refused())

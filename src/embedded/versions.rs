@@ -23,7 +23,7 @@ macro_rules! releases {
 
         impl KafkaVersion {
             /// All of them, oldest first.
-            pub(super) const ALL: &[KafkaVersion] = &[$(Self::$name,)* Self::V4_2];
+            pub const ALL: &[KafkaVersion] = &[$(Self::$name,)* Self::V4_2];
 
             fn text(self) -> &'static str {
                 match self {

@@ -33,10 +33,10 @@ impl Listener {
         Ok(self.0.local_addr()?.port())
     }
 
-    /// The next connection and the address of its client. Cancel-safe.
+    /// The next connection and the address of its client, as Kafka writes it: `/127.0.0.1`. Cancel-safe.
     pub(crate) async fn accept(&self) -> io::Result<(Transport, String)> {
         let (stream, from) = self.0.accept().await?;
-        Ok((transport(stream)?, from.ip().to_string()))
+        Ok((transport(stream)?, format!("/{}", from.ip())))
     }
 }
 

@@ -1,9 +1,13 @@
 //! Membership of classic groups: the requests, handed to the machine in [`groups`](crate::embedded::groups).
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use crate::embedded::dispatch::{Answer, Call, Serve};
+use crate::embedded::groups::Token;
 use crate::embedded::refuse::Refuse;
+use crate::embedded::shared::Shared;
 use crate::embedded::state::{State, Waiting};
 use crate::wire::messages::delete_groups::DeletedGroup;
 use crate::wire::messages::{
@@ -15,7 +19,13 @@ use crate::wire::{ErrorCode, Request};
 
 /// Waits for what the group decides. If the cluster ends before it does, the client is told to look for another
 /// coordinator, which is what a client that still listens has to do.
-fn later<R>(call: &Call, state: &mut State, request: &R, decided: oneshot::Receiver<R::Response>) -> Answer<R::Response>
+fn later<R>(
+    call: &Call,
+    state: &mut State,
+    request: &R,
+    token: Token,
+    decided: oneshot::Receiver<R::Response>,
+) -> Answer<R::Response>
 where
     R: Refuse + Request,
     R::Response: Send + 'static,
@@ -23,7 +33,27 @@ where
     state.deliver_replies();
     call.cluster.timing_changed();
     let otherwise = request.refuse(call.version, ErrorCode::NOT_COORDINATOR);
-    Answer::Later(Box::pin(async move { decided.await.unwrap_or(otherwise) }))
+    let place = Place { cluster: call.cluster.clone(), token };
+    Answer::Later(Box::pin(async move {
+        let response = decided.await.unwrap_or(otherwise);
+        drop(place);
+        response
+    }))
+}
+
+/// Of one who waits; given up when the answer has come or the connection is gone.
+struct Place {
+    cluster: Arc<Shared>,
+    token: Token,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.cluster.state();
+        if state.waiting.remove(&self.token).is_some() {
+            state.groups.abandon(self.token);
+        }
+    }
 }
 
 impl Serve for JoinGroupRequest {
@@ -38,7 +68,7 @@ impl Serve for JoinGroupRequest {
             format!("{a:016x}{b:016x}")
         };
         state.groups.join(call.now, &call.client, call.version, self.clone(), token, new_id);
-        later(call, state, &self, decided)
+        later(call, state, &self, token, decided)
     }
 }
 
@@ -50,7 +80,7 @@ impl Serve for SyncGroupRequest {
         let (to, decided) = oneshot::channel();
         let token = state.token(Waiting::Sync(to));
         state.groups.sync(call.now, call.version, self.clone(), token);
-        later(call, state, &self, decided)
+        later(call, state, &self, token, decided)
     }
 }
 

@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use group::Group;
 use join::Join;
 pub(in crate::embedded) use offsets::{Committer, Stored};
-pub(in crate::embedded) use saved::SavedGroup;
 
 use crate::wire::ErrorCode;
 use crate::wire::messages::heartbeat::HeartbeatRequest;

@@ -113,6 +113,8 @@ fn absent_static_members_stay_through_a_rebalance_and_go_when_they_do_not_sync()
     let long = |r: &mut JoinGroupRequest| r.session_timeout_ms = 300_000;
     let token = bench.join(ask("").instance("i2").with(long));
     let second = bench.joined(token).member_id.to_string();
+    // Until its first sign of life the session is as long as its older self's.
+    assert_eq!(bench.beat(&second, 1), NONE);
     let leader = bench.join(ask(&ids[0]).instance("i1").with(long));
     bench.pass(REBALANCE);
     let joined = bench.joined(leader);
