@@ -45,6 +45,8 @@ pub mod bench;
 pub mod cli;
 mod client;
 mod dispatcher;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod env;
 mod envelope;
 mod error;
