@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::member::{Member, Waiting};
 use super::offsets::Offsets;
 use super::saved::SavedMetadata;
@@ -215,7 +213,7 @@ impl Group {
         let member = |m: &Member| join_group::Member {
             member_id: m.id.as_str().into(),
             group_instance_id: m.instance_id.as_deref().map(StrBytes::from),
-            metadata: m.metadata(protocol).unwrap_or_else(Bytes::new),
+            metadata: m.metadata(protocol).unwrap_or_default(),
         };
         self.members.iter().map(member).collect()
     }

@@ -129,8 +129,8 @@ impl Group {
     pub(super) fn select_protocol(&self) -> Option<String> {
         let mut votes: Vec<(&str, usize)> = Vec::new();
         for member in &self.members {
-            let names = member.protocols.iter().map(|(name, _)| name.as_str());
-            let Some(vote) = names.into_iter().find(|name| self.all_support(name)) else { continue };
+            let mut names = member.protocols.iter().map(|(name, _)| name.as_str());
+            let Some(vote) = names.find(|name| self.all_support(name)) else { continue };
             match votes.iter_mut().find(|(name, _)| *name == vote) {
                 Some((_, count)) => *count += 1,
                 None => votes.push((vote, 1)),
