@@ -26,7 +26,6 @@ pub(super) struct Call {
     pub(super) cluster: Arc<Shared>,
     /// The broker that was asked.
     pub(super) broker: i32,
-    pub(super) connection: u64,
     pub(super) version: i16,
     pub(super) client: Client,
     pub(super) now: Instant,
@@ -72,7 +71,7 @@ pub(super) async fn answer(cluster: &Arc<Shared>, broker: i32, connection: u64, 
     let client_id = header.client_id.as_deref().unwrap_or_default().to_owned();
     let client = Client { client_id, host: host.to_owned() };
     let version = header.api_version;
-    let call = Call { cluster: cluster.clone(), broker, connection, version, client, now, wall_ms };
+    let call = Call { cluster: cluster.clone(), broker, version, client, now, wall_ms };
     let (offered, action) = {
         let mut state = cluster.state();
         let action = state.faults.pick(kind, broker, connection, || cluster.env.random(|r| r.f64()));

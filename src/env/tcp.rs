@@ -78,7 +78,6 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::env::Env;
 
     #[tokio::test]

@@ -96,7 +96,7 @@ fn a_snapshot_brings_back_groups_offsets_and_open_transactions() {
     bench.groups.commit_pending("g", 7, "t", 1, stored(6));
     bench.groups.commit("simple", "t", 0, stored(1));
     let json = serde_json::to_string(&bench.groups.snapshot()).unwrap();
-    let saved: Vec<SavedGroup> = serde_json::from_str(&json).unwrap();
+    let saved: Vec<super::super::saved::SavedGroup> = serde_json::from_str(&json).unwrap();
     assert_eq!(saved, bench.groups.snapshot());
 
     bench.groups = Groups::new(Settings::default());
