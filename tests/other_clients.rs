@@ -79,7 +79,7 @@ async fn librdkafkas_group_shares_a_topic_and_continues_at_its_commit() {
         "alone": 4, "shares": [2, 2], "readers": 2, "committed": {"0": 700, "1": 900, "2": 750, "3": 150},
         "once": true, "after": ["after the restart"],
     });
-    for assignor in ["range", "roundrobin", "cooperative-sticky"] {
+    for assignor in ["range", "cooperative-sticky"] {
         on_both(expected.clone(), async |to| {
             let (topic, group) = (unique("librdkafka"), unique("librdkafka"));
             ours::create_topics(&to.bootstrap, &[&topic], 4).await;
@@ -96,9 +96,9 @@ async fn librdkafkas_admin_client_takes_a_topic_and_a_group_through_their_lives(
         "created twice": "TOPIC_ALREADY_EXISTS", "controller is a broker": true, "listed": true, "partitions": 2,
         "partitions after growth": 4,
         "configs": {"cleanup.policy": ["compact,delete", false], "retention.ms": ["3600000", false],
-                    "segment.bytes": ["1073741824", true]},
+                    "max.message.bytes": ["1048588", true]},
         "altered": {"cleanup.policy": ["delete", false], "retention.ms": ["7200000", false],
-                    "segment.bytes": ["1073741824", true]},
+                    "max.message.bytes": ["1048588", true]},
         "group listed as": "STABLE", "group": ["STABLE", "range", 1, [0, 1, 2, 3]], "group after close": "EMPTY",
         "offsets": {"0": 10, "1": 10, "2": 10, "3": 10}, "offsets altered": {"0": 10, "1": 3, "2": 10, "3": 10},
         "log start": [4, [4, 0], [10, 10]], "group deleted": true, "topic deleted": true,
@@ -166,6 +166,7 @@ async fn kafkas_own_tools_take_a_topic_through_its_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(unix), ignore = "a consumer is asked to end by a signal")]
 async fn javas_consumers_share_a_topic_and_consumer_groups_shows_and_resets_them() {
     let Some(java) = Java::or_skip() else { return };
     let expected = json!({
@@ -249,7 +250,7 @@ async fn franz_gos_group_rebalances_cooperatively_and_continues_at_its_commit() 
 async fn franz_gos_admin_client_takes_a_topic_and_a_group_through_their_lives() {
     let Some(franz) = Franz::or_skip() else { return };
     let expected = json!({
-        "partitions created": 2, "created twice": true, "retention.ms": "3600000", "retention.ms altered": "7200000",
+        "partitions created": 2, "created twice": true, "retention.ms": "3600000",
         "lag": 27, "group state": "Empty", "offset after a time": 5, "log start": 4, "producers": 1, "offsets left": 2,
         "group deleted": true,
     });

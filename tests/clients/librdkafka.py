@@ -145,6 +145,14 @@ def only(futures):
     return next(iter(futures.values())).result(LIMIT)
 
 
+def settled(ask, holds):
+    """The answer once it `holds`, or the last one: brokers may learn later than the controller of what was changed."""
+    deadline = time.monotonic() + LIMIT
+    while not holds(answer := ask()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer
+
+
 def admin(bootstrap, topic, name):
     """A topic's and a group's whole life through the admin client."""
     client = AdminClient({"bootstrap.servers": bootstrap})
@@ -157,25 +165,22 @@ def admin(bootstrap, topic, name):
         facts["created twice"] = error.args[0].name()
     cluster = client.describe_cluster().result(LIMIT)
     facts["controller is a broker"] = cluster.controller.id in [node.id for node in cluster.nodes]
-    metadata = client.list_topics(timeout=LIMIT)
-    facts["listed"] = topic in metadata.topics
-    facts["partitions"] = len(metadata.topics[topic].partitions)
+    topics = lambda: client.list_topics(timeout=LIMIT).topics
+    partitions = lambda: len(topics()[topic].partitions)
+    facts["listed"] = topic in settled(topics, lambda topics: topic in topics)
+    facts["partitions"] = partitions()
     only(client.create_partitions([NewPartitions(topic, 4)]))
-    partitions = lambda: len(client.list_topics(topic, timeout=LIMIT).topics[topic].partitions)
-    deadline = time.monotonic() + LIMIT
-    while partitions() != 4 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    facts["partitions after growth"] = partitions()
+    facts["partitions after growth"] = settled(partitions, lambda count: count == 4)
 
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    names = ["cleanup.policy", "retention.ms", "segment.bytes"]
+    names = ["cleanup.policy", "retention.ms", "max.message.bytes"]
     describe = lambda: {n: [e.value, e.is_default] for n, e in only(client.describe_configs([resource])).items()
                         if n in names}
     facts["configs"] = describe()
     change = [ConfigEntry("retention.ms", "7200000", incremental_operation=AlterConfigOpType.SET),
               ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SUBTRACT)]
     only(client.incremental_alter_configs([ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=change)]))
-    facts["altered"] = describe()
+    facts["altered"] = settled(describe, lambda configs: configs["retention.ms"][0] == "7200000")
 
     for partition in range(4):
         produce(bootstrap, topic, [{"key": f"k{n}", "value": "v"} for n in range(10)], partition)
@@ -204,10 +209,7 @@ def admin(bootstrap, topic, name):
     only(client.delete_consumer_groups([name]))
     facts["group deleted"] = name not in groups()
     only(client.delete_topics([topic]))
-    deadline = time.monotonic() + LIMIT
-    while topic in client.list_topics(timeout=LIMIT).topics and time.monotonic() < deadline:
-        time.sleep(0.05)
-    facts["topic deleted"] = topic not in client.list_topics(timeout=LIMIT).topics
+    facts["topic deleted"] = topic not in settled(topics, lambda topics: topic not in topics)
     return facts
 
 

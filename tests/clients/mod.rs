@@ -37,18 +37,18 @@ pub struct Target {
 pub async fn on_both(expected: Value, round_trip: impl AsyncFn(&Target) -> Value) {
     let kafka: Option<SharedKafka> = Kafka::builder().version(KAFKA_4).shared_or_skip();
     let embedded = embedded().await;
-    let embedded = embedded.iter().map(|bootstrap| ("the embedded broker", bootstrap.as_str()));
-    let kafka = kafka.iter().map(|kafka| ("Kafka", kafka.bootstrap()));
-    for (name, bootstrap) in embedded.chain(kafka) {
-        let target = Target { name, bootstrap: bootstrap.to_owned() };
-        let seen = within(Duration::from_secs(120), name, round_trip(&target)).await;
-        assert_eq!(seen, expected, "on {name}");
+    let target = |name, bootstrap: &str| Target { name, bootstrap: bootstrap.to_owned() };
+    let embedded = embedded.as_ref().map(|(bootstrap, _)| target("the embedded broker", bootstrap));
+    let kafka = kafka.as_ref().map(|kafka| target("Kafka", kafka.bootstrap()));
+    for target in embedded.into_iter().chain(kafka) {
+        let seen = within(Duration::from_secs(120), target.name, round_trip(&target)).await;
+        assert_eq!(seen, expected, "on {}", target.name);
     }
 }
 
-/// The embedded broker's bootstrap addresses.
-async fn embedded() -> Option<String> {
-    None
+/// The embedded broker's bootstrap addresses, and what keeps it running.
+async fn embedded() -> Option<(String, impl Sized)> {
+    None::<(String, ())>
 }
 
 /// Runs a client's command with `input` and gives the JSON that it printed. Blocks; other tasks go on.

@@ -30,7 +30,7 @@ func admin(ctx context.Context, bootstrap []string, topic, name string) facts {
 		must(err)
 		led := 0
 		for _, partition := range metadata.Topics[topic].Partitions {
-			if partition.Err == nil && metadata.Brokers.NodeIDs() != nil && partition.Leader >= 0 {
+			if partition.Err == nil && partition.Leader >= 0 {
 				led++
 			}
 		}
@@ -41,7 +41,7 @@ func admin(ctx context.Context, bootstrap []string, topic, name string) facts {
 	altered, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &longer}}, topic)
 	must(err)
 	must(altered[0].Err)
-	result["retention.ms altered"] = retentionOf(ctx, admin, topic)
+	eventually(ctx, func() bool { return retentionOf(ctx, admin, topic) == longer })
 
 	for n := range 30 {
 		value := &kgo.Record{Topic: topic, Partition: int32(n % 3), Value: []byte("v"), Timestamp: time.UnixMilli(int64(1000 + n))}
@@ -114,6 +114,7 @@ func retentionOf(ctx context.Context, admin *kadm.Client, topic string) string {
 	return "none"
 }
 
+// eventually waits for what a broker may learn later than the controller.
 func eventually(ctx context.Context, holds func() bool) {
 	for !holds() {
 		if ctx.Err() != nil {

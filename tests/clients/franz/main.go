@@ -93,10 +93,16 @@ func read(ctx context.Context, bootstrap []string, topic string, partition, coun
 }
 
 func connect(bootstrap []string, options ...kgo.Opt) *kgo.Client {
-	options = append(options, kgo.SeedBrokers(bootstrap...), kgo.FetchMaxWait(200*time.Millisecond))
-	client, err := kgo.NewClient(options...)
+	client, err := kgo.NewClient(append(options, quick(bootstrap)...)...)
 	must(err)
 	return client
+}
+
+// quick has tests not wait: a new topic is looked for again at once, not after 5 s.
+func quick(bootstrap []string) []kgo.Opt {
+	return []kgo.Opt{
+		kgo.SeedBrokers(bootstrap...), kgo.FetchMaxWait(200 * time.Millisecond), kgo.MetadataMinAge(100 * time.Millisecond),
+	}
 }
 
 // poll gives what comes within a moment; its errors end the program, a moment without records does not.
