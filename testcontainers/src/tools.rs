@@ -3,6 +3,7 @@
 use std::io;
 use std::process::{Command, Output, Stdio};
 
+use crate::Unavailable;
 use crate::jars::Jars;
 
 /// Runs Kafka's tools by their class names.
@@ -19,6 +20,14 @@ enum Runner {
 }
 
 impl Tools {
+    /// The tools of this version (`4.2.0`) on this machine, for a broker that is not one of ours.
+    ///
+    /// # Errors
+    /// [`Unavailable::Missing`] without Java or Maven.
+    pub fn of_version(version: &str) -> Result<Self, Unavailable> {
+        Jars::obtain(version).map(Self::java)
+    }
+
     pub(crate) fn java(jars: Jars) -> Self {
         Self { runner: Runner::Java(jars) }
     }

@@ -1,22 +1,24 @@
 //! librdkafka as the writer that is not ours: a Python script on the `confluent-kafka` wheel. The interpreter is
 //! `DISPATCHER_TEST_PYTHON`, or a virtual environment made once in the temp directory.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use super::tools::Stored;
 
 /// An interpreter with `confluent_kafka`; None after saying so where there is none (a failure with
 /// `DISPATCHER_REQUIRE_KAFKA=1`).
 pub fn python_or_skip() -> Option<PathBuf> {
-    let named = std::env::var_os("DISPATCHER_TEST_PYTHON").map(PathBuf::from);
-    let found = named.into_iter().chain([PathBuf::from("python3")]).find(imports).or_else(virtual_environment);
+    // Two tests at once must not both make the environment.
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let named = || std::env::var_os("DISPATCHER_TEST_PYTHON").map(PathBuf::from);
+    let find = || named().into_iter().chain([PathBuf::from("python3")]).find(imports).or_else(virtual_environment);
+    let found = FOUND.get_or_init(find).clone();
     if found.is_none() {
-        let how = "skipped: needs librdkafka: pip install confluent-kafka, and name the interpreter in DISPATCHER_TEST_PYTHON";
-        let required = std::env::var("DISPATCHER_REQUIRE_KAFKA").is_ok_and(|v| v == "1");
-        assert!(!required, "{how}");
-        let _ = writeln!(std::io::stderr(), "{how}");
+        super::skip(
+            "needs librdkafka: pip install confluent-kafka, and name the interpreter in DISPATCHER_TEST_PYTHON",
+        );
     }
     found
 }
