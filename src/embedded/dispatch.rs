@@ -112,9 +112,13 @@ fn without_length(frame: &Frame) -> Bytes {
 
 async fn typed<R: Serve>(call: &Call, mut body: Reader, correlation_id: i32, action: Option<Action>) -> Reply {
     let version = call.version;
+    // Bytes behind it are no matter, as on Kafka: librdkafka sends some in Metadata v13.
     let request = match R::decode(&mut body, version) {
-        Ok(request) if body.remaining() == 0 => request,
-        _ => return Reply::Close,
+        Ok(request) => request,
+        Err(error) => {
+            tracing::warn!(target: "dispatcher::embedded", api = R::NAME, version, %error, "a request cannot be read");
+            return Reply::Close;
+        }
     };
     match action {
         Some(Action::Error(code)) => return encode::<R>(&request.refuse(version, code), version, correlation_id),

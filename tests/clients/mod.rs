@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use dispatcher::embedded::EmbeddedCluster;
 use dispatcher_testcontainers::{Kafka, SharedKafka};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,19 +37,13 @@ pub struct Target {
 /// The round trip on the embedded broker and on real Kafka: `expected` is what the client sees on both.
 pub async fn on_both(expected: Value, round_trip: impl AsyncFn(&Target) -> Value) {
     let kafka: Option<SharedKafka> = Kafka::builder().version(KAFKA_4).shared_or_skip();
-    let embedded = embedded().await;
+    let embedded = EmbeddedCluster::builder().brokers(3).start().await.unwrap();
     let target = |name, bootstrap: &str| Target { name, bootstrap: bootstrap.to_owned() };
-    let embedded = embedded.as_ref().map(|(bootstrap, _)| target("the embedded broker", bootstrap));
     let kafka = kafka.as_ref().map(|kafka| target("Kafka", kafka.bootstrap()));
-    for target in embedded.into_iter().chain(kafka) {
+    for target in [target("the embedded cluster", &embedded.bootstrap())].into_iter().chain(kafka) {
         let seen = within(Duration::from_secs(120), target.name, round_trip(&target)).await;
         assert_eq!(seen, expected, "on {}", target.name);
     }
-}
-
-/// The embedded broker's bootstrap addresses, and what keeps it running.
-async fn embedded() -> Option<(String, impl Sized)> {
-    None::<(String, ())>
 }
 
 /// Runs a client's command with `input` and gives the JSON that it printed. Blocks; other tasks go on.
