@@ -25,10 +25,15 @@ pub(super) struct Sessions {
 struct Session {
     epoch: i32,
     by_id: bool,
+    partitions: BTreeMap<Key, (u64, Entry)>,
     /// In the order in which they are read; who got data goes to the end.
-    partitions: Vec<Entry>,
+    order: BTreeMap<u64, Key>,
+    next_place: u64,
     used: Instant,
 }
+
+/// Topic by name, topic by id (one of them is empty), partition.
+type Key = (Arc<str>, Uuid, i32);
 
 /// A partition that a fetch reads.
 #[derive(Debug, Clone)]
@@ -49,8 +54,8 @@ struct Told {
 }
 
 impl Entry {
-    fn is(&self, topic: &str, topic_id: Uuid, partition: i32) -> bool {
-        self.asked.partition == partition && self.topic_id == topic_id && *self.topic == *topic
+    fn key(&self) -> Key {
+        (self.topic.clone(), self.topic_id, self.asked.partition)
     }
 }
 
@@ -91,7 +96,8 @@ impl Sessions {
                 session.epoch = epoch.checked_add(1).unwrap_or(1);
                 session.used = now;
                 session.update(request);
-                Ok(Plan { partitions: session.partitions.clone(), session_id: id, incremental: true })
+                let partitions = session.order.values().map(|key| session.partitions[key].1.clone()).collect();
+                Ok(Plan { partitions, session_id: id, incremental: true })
             }
         }
     }
@@ -105,7 +111,9 @@ impl Sessions {
             };
         }
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-        let session = Session { epoch: 1, by_id, partitions: partitions.to_vec(), used: now };
+        let (entries, order) = (BTreeMap::new(), BTreeMap::new());
+        let mut session = Session { epoch: 1, by_id, partitions: entries, order, next_place: 0, used: now };
+        partitions.iter().for_each(|entry| session.put(entry.clone()));
         self.sessions.insert(self.next_id, session);
         self.next_id
     }
@@ -123,13 +131,15 @@ impl Sessions {
     pub(super) fn answered(&mut self, session_id: i32, answered: &[(Entry, PartitionData)]) {
         let Some(session) = self.sessions.get_mut(&session_id) else { return };
         for (entry, data) in answered {
-            let is_it = |e: &Entry| e.is(&entry.topic, entry.topic_id, entry.asked.partition);
-            let Some(at) = session.partitions.iter().position(is_it) else { continue };
-            session.partitions[at].told = Some(told(data));
+            let key = entry.key();
+            let Some((place, entry)) = session.partitions.get_mut(&key) else { continue };
+            entry.told = Some(told(data));
             if data.records.as_ref().is_some_and(|r| !r.is_empty()) {
                 // The next answer begins with others: nobody starves behind a large partition.
-                let moved = session.partitions.remove(at);
-                session.partitions.push(moved);
+                session.order.remove(place);
+                *place = session.next_place;
+                session.order.insert(*place, key);
+                session.next_place += 1;
             }
         }
     }
@@ -143,15 +153,25 @@ impl Sessions {
 impl Session {
     fn update(&mut self, request: &FetchRequest) {
         for gone in &request.forgotten_topics_data {
-            let names = |e: &Entry| gone.partitions.iter().any(|p| e.is(&gone.topic, gone.topic_id, *p));
-            self.partitions.retain(|e| !names(e));
-        }
-        for new in named(request) {
-            match self.partitions.iter_mut().find(|e| e.is(&new.topic, new.topic_id, new.asked.partition)) {
-                Some(known) => known.asked = new.asked,
-                None => self.partitions.push(new),
+            let topic: Arc<str> = gone.topic.as_str().into();
+            for &partition in &gone.partitions {
+                if let Some((place, _)) = self.partitions.remove(&(topic.clone(), gone.topic_id, partition)) {
+                    self.order.remove(&place);
+                }
             }
         }
+        named(request).into_iter().for_each(|entry| self.put(entry));
+    }
+
+    fn put(&mut self, entry: Entry) {
+        let key = entry.key();
+        if let Some((_, known)) = self.partitions.get_mut(&key) {
+            known.asked = entry.asked;
+            return;
+        }
+        self.order.insert(self.next_place, key.clone());
+        self.partitions.insert(key, (self.next_place, entry));
+        self.next_place += 1;
     }
 }
 
@@ -162,12 +182,75 @@ fn told(data: &PartitionData) -> Told {
 
 fn named(request: &FetchRequest) -> Vec<Entry> {
     let entries = request.topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|asked| Entry {
-            topic: topic.topic.as_str().into(),
-            topic_id: topic.topic_id,
+        let (name, topic_id): (Arc<str>, Uuid) = (topic.topic.as_str().into(), topic.topic_id);
+        topic.partitions.iter().map(move |asked| Entry {
+            topic: name.clone(),
+            topic_id,
             asked: asked.clone(),
             told: None,
         })
     });
     entries.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Records;
+    use crate::wire::messages::fetch::{FetchTopic, ForgottenTopic};
+
+    fn request(session: (i32, i32), partitions: &[i32], forgotten: &[i32]) -> FetchRequest {
+        let named = |&partition: &i32| FetchPartition { partition, ..Default::default() };
+        let topic = FetchTopic { partitions: partitions.iter().map(named).collect(), ..Default::default() };
+        let gone = ForgottenTopic { partitions: forgotten.to_vec(), ..Default::default() };
+        let (session_id, session_epoch) = session;
+        let forgotten_topics_data = vec![gone];
+        FetchRequest { session_id, session_epoch, topics: vec![topic], forgotten_topics_data, ..Default::default() }
+    }
+
+    fn reads(plan: &Plan) -> Vec<i32> {
+        plan.partitions.iter().map(|e| e.asked.partition).collect()
+    }
+
+    #[test]
+    fn a_session_remembers_what_it_reads_and_whoever_got_data_goes_last() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let first = sessions.plan(&request((0, 0), &[0, 1, 2], &[]), 12, now).unwrap();
+        let id = first.session_id;
+        assert!(id > 0 && !first.incremental);
+        let records = Some(Records::from(bytes::Bytes::from_static(b"x")));
+        let data = PartitionData { records, ..Default::default() };
+        sessions.answered(id, &[(first.partitions[0].clone(), data)]);
+        let next = sessions.plan(&request((id, 1), &[3], &[1]), 12, now).unwrap();
+        assert_eq!((reads(&next), next.incremental), (vec![2, 0, 3], true));
+        let told = &next.partitions[1];
+        assert!(!Sessions::is_news(told, &PartitionData::default()), "nothing changed there");
+        assert!(Sessions::is_news(told, &PartitionData { high_watermark: 5, ..Default::default() }));
+        assert!(Sessions::is_news(&next.partitions[0], &PartitionData::default()), "never answered");
+    }
+
+    #[test]
+    fn an_unknown_session_or_epoch_is_refused() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let id = sessions.plan(&request((0, 0), &[0], &[]), 12, now).unwrap().session_id;
+        let refusal = |sessions: &mut Sessions, session, version| {
+            sessions.plan(&request(session, &[], &[]), version, now).map(|plan| reads(&plan)).unwrap_err()
+        };
+        assert_eq!(refusal(&mut sessions, (id + 1, 1), 12), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        assert_eq!(refusal(&mut sessions, (id, 2), 12), ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        assert_eq!(refusal(&mut sessions, (id, 1), 13), ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+        assert_eq!(sessions.plan(&request((id, -1), &[7], &[]), 12, now).unwrap().session_id, 0, "closed");
+        assert_eq!(refusal(&mut sessions, (id, 1), 12), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+    }
+
+    #[test]
+    fn there_are_slots_for_so_many_sessions_and_idle_ones_make_room() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let open = |sessions: &mut Sessions, at| sessions.plan(&request((0, 0), &[0], &[]), 12, at).unwrap().session_id;
+        for _ in 0..SLOTS {
+            assert_ne!(open(&mut sessions, now), 0);
+        }
+        assert_eq!(open(&mut sessions, now + IDLE), 0);
+        assert_ne!(open(&mut sessions, now + 2 * IDLE), 0);
+    }
 }
