@@ -163,6 +163,7 @@ impl EmbeddedBuilder {
             cluster_id: Uuid(env.random(|r| r.u128(..)).to_be_bytes()).to_string(),
             brokers,
             topics: BTreeMap::new(),
+            names: BTreeMap::new(),
             groups: Groups::new(groups::Settings {
                 initial_rebalance_delay: self.settings.initial_rebalance_delay,
                 ..Default::default()
@@ -171,6 +172,7 @@ impl EmbeddedBuilder {
             transactions: Coordinator::default(),
             faults: Faults::default(),
             next_connection: 0,
+            appended: 0,
             next_token: 0,
             waiting: BTreeMap::new(),
             store: None,

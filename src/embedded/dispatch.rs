@@ -71,7 +71,7 @@ pub(super) async fn answer(cluster: &Arc<Shared>, broker: i32, connection: u64, 
     let client_id = header.client_id.as_deref().unwrap_or_default().to_owned();
     let client = Client { client_id, host: host.to_owned() };
     let version = header.api_version;
-    let call = Call { cluster: cluster.clone(), broker, version, client, now, wall_ms };
+    let mut call = Call { cluster: cluster.clone(), broker, version, client, now, wall_ms };
     let (offered, action) = {
         let mut state = cluster.state();
         let action = state.faults.pick(kind, broker, connection, || cluster.env.random(|r| r.f64()));
@@ -89,7 +89,7 @@ pub(super) async fn answer(cluster: &Arc<Shared>, broker: i32, connection: u64, 
     macro_rules! typed {
         ($($request:ident)*) => {
             match header.api_key {
-                $($request::KEY => typed::<$request>(&call, body, header.correlation_id, action).await,)*
+                $($request::KEY => typed::<$request>(&mut call, body, header.correlation_id, action).await,)*
                 _ => Reply::Close,
             }
         };
@@ -110,7 +110,7 @@ fn without_length(frame: &Frame) -> Bytes {
     frame.clone().into_bytes().slice(4..)
 }
 
-async fn typed<R: Serve>(call: &Call, mut body: Reader, correlation_id: i32, action: Option<Action>) -> Reply {
+async fn typed<R: Serve>(call: &mut Call, mut body: Reader, correlation_id: i32, action: Option<Action>) -> Reply {
     let version = call.version;
     // Bytes behind it are no matter, as on Kafka: librdkafka sends some in Metadata v13.
     let request = match R::decode(&mut body, version) {
@@ -122,7 +122,10 @@ async fn typed<R: Serve>(call: &Call, mut body: Reader, correlation_id: i32, act
     };
     match action {
         Some(Action::Error(code)) => return encode::<R>(&request.refuse(version, code), version, correlation_id),
-        Some(Action::Delay(time)) => call.cluster.env.sleep(time).await,
+        Some(Action::Delay(time)) => {
+            call.cluster.env.sleep(time).await;
+            (call.now, call.wall_ms) = (call.cluster.env.now(), call.cluster.env.wall_ms());
+        }
         Some(Action::DropBefore) => return Reply::Close,
         Some(Action::Silence) => return Reply::Silence,
         _ => {}

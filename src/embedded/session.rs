@@ -195,6 +195,8 @@ fn named(request: &FetchRequest) -> Vec<Entry> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods)]
+
     use super::*;
     use crate::wire::Records;
     use crate::wire::messages::fetch::{FetchTopic, ForgottenTopic};

@@ -46,12 +46,16 @@ pub(super) struct State {
     pub(super) cluster_id: String,
     pub(super) brokers: BTreeMap<i32, Broker>,
     pub(super) topics: BTreeMap<String, Topic>,
+    /// The names of `topics`.
+    pub(super) names: BTreeMap<Uuid, String>,
     pub(super) groups: Groups,
     /// Group or transactional id → broker, where it was moved by hand.
     pub(super) coordinators: BTreeMap<String, i32>,
     pub(super) transactions: Coordinator,
     pub(super) faults: Faults,
     pub(super) next_connection: u64,
+    /// Bytes since memory was last looked after.
+    pub(super) appended: usize,
     pub(super) next_token: Token,
     pub(super) waiting: BTreeMap<Token, Waiting>,
     pub(super) store: Option<super::store::Store>,
@@ -105,18 +109,32 @@ impl State {
     pub(super) fn topic(&self, topic: TopicRef<'_>) -> Result<(&String, &Topic), ErrorCode> {
         match topic {
             TopicRef::Name(name) => self.topics.get_key_value(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-            TopicRef::Id(id) => self.topics.iter().find(|(_, t)| t.id == id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
+            TopicRef::Id(id) => {
+                let name = self.names.get(&id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+                self.topics.get_key_value(name).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
+            }
         }
     }
 
-    pub(super) fn topic_mut(&mut self, topic: TopicRef<'_>) -> Result<(&String, &mut Topic), ErrorCode> {
+    pub(super) fn topic_mut(&mut self, topic: TopicRef<'_>) -> Result<&mut Topic, ErrorCode> {
         match topic {
-            TopicRef::Name(name) => {
-                let topic = self.topics.iter_mut().find(|(n, _)| *n == name);
-                topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+            TopicRef::Name(name) => self.topics.get_mut(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            TopicRef::Id(id) => {
+                let name = self.names.get(&id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+                self.topics.get_mut(name).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
             }
-            TopicRef::Id(id) => self.topics.iter_mut().find(|(_, t)| t.id == id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
         }
+    }
+
+    pub(super) fn insert_topic(&mut self, name: String, topic: Topic) {
+        self.names.insert(topic.id, name.clone());
+        self.topics.insert(name, topic);
+    }
+
+    pub(super) fn remove_topic(&mut self, name: &str) -> Option<Topic> {
+        let topic = self.topics.remove(name)?;
+        self.names.remove(&topic.id);
+        Some(topic)
     }
 
     /// The partition, if `broker` leads it under the epoch the client believes in.
@@ -127,7 +145,7 @@ impl State {
         partition: i32,
         epoch: i32,
     ) -> Result<&mut Partition, ErrorCode> {
-        let (_, topic) = self.topic_mut(topic)?;
+        let topic = self.topic_mut(topic)?;
         let partition = usize::try_from(partition).ok().and_then(|p| topic.partitions.get_mut(p));
         let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         if partition.leader != broker {
@@ -179,8 +197,14 @@ impl State {
         }
     }
 
-    /// Keeps all logs together below the limit, at the cost of the oldest records of the largest.
-    pub(super) fn bound_memory(&mut self) {
+    /// Keeps all logs together below the limit, at the cost of the oldest records of the largest. Counts anew only when
+    /// `appended` bytes have become a block.
+    pub(super) fn bound_memory(&mut self, appended: usize) {
+        self.appended += appended;
+        if self.appended < super::log::BLOCK.min(self.settings.max_memory / 16) {
+            return;
+        }
+        self.appended = 0;
         let total: usize = self.topics.values().flat_map(|t| &t.partitions).map(|p| p.log.bytes()).sum();
         let Some(over) = total.checked_sub(self.settings.max_memory).filter(|over| *over > 0) else { return };
         let partitions = self.topics.iter_mut().flat_map(|(name, t)| t.partitions.iter_mut().map(move |p| (name, p)));

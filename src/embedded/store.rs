@@ -61,7 +61,7 @@ impl Store {
             state.cluster_id = file.cluster_id;
             for (name, topic) in file.topics {
                 let topic = store.load_topic(&name, topic, state, now_ms)?;
-                state.topics.insert(name, topic);
+                state.insert_topic(name, topic);
             }
         }
         if let Some(offsets) = read_json(&dir.join("groups.json"))? {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
@@ -106,16 +107,26 @@ pub(super) struct Partition {
     waiters: Vec<Arc<Waiter>>,
 }
 
-/// Someone who waits for this partition to change: a fetch for data, a produce for replicas.
+/// Someone who waits for partitions to change: a fetch for data, a produce for replicas. Gone when dropped.
 #[derive(Debug, Default)]
-pub(super) struct Waiter {
+pub(super) struct Waiting(Arc<Waiter>);
+
+#[derive(Debug, Default)]
+struct Waiter {
     changed: Notify,
+    gone: AtomicBool,
 }
 
-impl Waiter {
+impl Waiting {
     /// Cancel-safe.
     pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+        self.0.changed.notified().await;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.gone.store(true, Ordering::Relaxed);
     }
 }
 
@@ -169,13 +180,13 @@ impl Partition {
     }
 
     /// `waiter` is woken once at the next change.
-    pub(super) fn wait(&mut self, waiter: &Arc<Waiter>) {
-        // Who waits elsewhere too and was woken there is gone from its own list only.
-        if self.waiters.len() >= 64 {
-            self.waiters.retain(|w| Arc::strong_count(w) > 1);
+    pub(super) fn wait(&mut self, waiting: &Waiting) {
+        // Of one who was woken by another partition something is left here.
+        if self.waiters.len() >= 16 {
+            self.waiters.retain(|w| !w.gone.load(Ordering::Relaxed));
         }
-        if !self.waiters.iter().any(|w| Arc::ptr_eq(w, waiter)) {
-            self.waiters.push(waiter.clone());
+        if !self.waiters.iter().any(|w| Arc::ptr_eq(w, &waiting.0)) {
+            self.waiters.push(waiting.0.clone());
         }
     }
 

@@ -90,7 +90,7 @@ fn change(
         let text = "Only settings of topics can be changed on an embedded cluster.";
         return (ErrorCode::INVALID_REQUEST, Some(text.into()));
     }
-    let (_, topic) = match state.topic_mut(TopicRef::Name(name)) {
+    let topic = match state.topic_mut(TopicRef::Name(name)) {
         Ok(found) => found,
         Err(code) => return (code, Some(code.name().into())),
     };

@@ -8,7 +8,7 @@ use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::session::{Entry, Plan, Sessions};
 use crate::embedded::shared::Shared;
 use crate::embedded::state::{State, TopicRef};
-use crate::embedded::topic::{Partition, Waiter};
+use crate::embedded::topic::{Partition, Waiting};
 use crate::wire::messages::fetch::{
     AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch, NodeEndpoint, PartitionData, TopicResponse,
 };
@@ -49,7 +49,7 @@ impl Serve for FetchRequest {
 }
 
 async fn wait(cluster: Arc<Shared>, fetching: Fetching, limit: Instant) -> FetchResponse {
-    let waiter = Arc::new(Waiter::default());
+    let waiter = Waiting::default();
     loop {
         {
             let mut state = cluster.state();

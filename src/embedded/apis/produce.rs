@@ -7,7 +7,7 @@ use super::metadata::{leader_hint, topic_ref};
 use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::log::Appended;
 use crate::embedded::state::State;
-use crate::embedded::topic::Waiter;
+use crate::embedded::topic::Waiting;
 use crate::wire::messages::produce::{LeaderIdAndEpoch, NodeEndpoint, PartitionResponse, TopicData, TopicResponse};
 use crate::wire::messages::{ProduceRequest, ProduceResponse};
 use crate::wire::{ErrorCode, Records};
@@ -45,7 +45,8 @@ impl Serve for ProduceRequest {
             }
             response.responses.push(answer);
         }
-        state.bound_memory();
+        let bytes = |p: &crate::wire::messages::produce::PartitionData| p.records.as_ref().map_or(0, Records::len);
+        state.bound_memory(self.topic_data.iter().flat_map(|t| &t.partition_data).map(bytes).sum());
         match self.acks {
             0 => {
                 let failed = response.responses.iter().flat_map(|t| &t.partition_responses);
@@ -133,7 +134,7 @@ async fn replicated(
     mut pending: Vec<(Place, i64)>,
     limit: std::time::Instant,
 ) -> ProduceResponse {
-    let waiter = Arc::new(Waiter::default());
+    let waiter = Waiting::default();
     let epochs: Vec<i32> = {
         let state = cluster.state();
         pending

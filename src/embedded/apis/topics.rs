@@ -133,7 +133,7 @@ fn add(env: &Env, state: &mut State, name: &str, plan: Plan) -> Uuid {
     id[0] |= 1; // never zero, which means "no id"
     let partitions = plan.replicas.into_iter().map(Partition::new).collect();
     let topic = Topic { id: Uuid(id), partitions, configs: plan.configs, replicas: plan.replication };
-    state.topics.insert(name.to_owned(), topic);
+    state.insert_topic(name.to_owned(), topic);
     state.elect();
     state.topics_changed();
     Uuid(id)
@@ -201,7 +201,7 @@ impl Serve for CreatePartitionsRequest {
 /// More partitions: `count` altogether.
 pub(in crate::embedded) fn grow(state: &mut State, name: &str, count: i32, only_check: bool) -> Result<(), Refused> {
     let brokers: Vec<i32> = state.running().map(|(id, _)| id).collect();
-    let (_, topic) = state.topic_mut(TopicRef::Name(name))?;
+    let topic = state.topic_mut(TopicRef::Name(name))?;
     let now = topic.partitions.len();
     if count <= now as i32 {
         let text = format!("Topic currently has {now} partitions, which is not below the requested {count}.");
@@ -247,7 +247,7 @@ impl Serve for DeleteTopicsRequest {
 
 /// The topic, its records and what groups have committed for it are gone. Says whether there was one.
 pub(in crate::embedded) fn delete(state: &mut State, name: &str) -> bool {
-    let Some(mut topic) = state.topics.remove(name) else { return false };
+    let Some(mut topic) = state.remove_topic(name) else { return false };
     topic.partitions.iter_mut().for_each(Partition::wake);
     state.groups.topic_deleted(name);
     state.topics_changed();

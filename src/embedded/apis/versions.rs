@@ -1,5 +1,6 @@
 //! ApiVersions.
 
+use crate::embedded::KafkaVersion;
 use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::state::State;
 use crate::wire::ErrorCode;
@@ -29,7 +30,8 @@ pub(in crate::embedded) fn offered(state: &State, error_code: ErrorCode) -> ApiV
         let (min_version, max_version) = state.settings.version.range(key)?;
         Some(ApiVersion { api_key: key, min_version, max_version })
     };
-    let helps = |key: i16| error_code == ErrorCode::NONE || key == 18;
+    // Before 2.4 (KIP-511) not even that.
+    let helps = |key: i16| error_code == ErrorCode::NONE || (key == 18 && state.settings.version >= KafkaVersion::V2_4);
     let api_keys = APIS.iter().map(|api| api.key).filter(|key| helps(*key)).filter_map(range).collect();
     ApiVersionsResponse { error_code, api_keys, ..Default::default() }
 }
