@@ -40,6 +40,18 @@ fn wrong_usage_is_2_and_says_what_is_wrong() {
         ("-b h:1 --timeout soon topics list", "--timeout"),
         ("-b h:1 --command-config /no/such/file topics list", "/no/such/file"),
         ("fly", "fly"),
+        ("--embedded -b h:1 topics list", "--brokers"),
+        ("topics list --brokers h:1 --embedded", "--brokers"),
+        ("--embedded embedded", "--embedded"),
+        ("embedded --topic orders", "orders:12"),
+        ("embedded --topic orders:0", "partitions"),
+        ("embedded --topic orders:many", "many"),
+        ("embedded --listen 127.0.0.1:0 --topic a/b:1", "a/b"),
+        ("embedded --listen 127.0.0.1:0 --topic o:1 --topic o:1", "exists"),
+        ("embedded --brokers 0", "1 to 100"),
+        ("embedded --brokers h:1", "1 to 100"),
+        ("embedded --listen here", "host:port"),
+        ("embedded --kafka-version 1.0", "4.2"),
     ] {
         let (code, stderr) = fails(line);
         assert_eq!(code, 2, "{line}: {stderr}");
@@ -58,8 +70,6 @@ fn what_comes_later_is_refused_by_name_before_anything_is_done() {
         ("-b h:1 subscribe t --group g --protocol consumer", "--protocol"),
         ("-b h:1 subscribe t --group g --assignor cooperative-sticky", "cooperative-sticky"),
         ("-b h:1 bench receipts", "receipts"),
-        ("--embedded topics list", "--embedded"),
-        ("embedded --listen 127.0.0.1:0", "embedded"),
         ("monitor --listen 127.0.0.1:0", "monitor"),
         ("-b h:1 --backend rskafka topics list", "rskafka"),
     ] {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::args_bench::BenchArgs;
+use super::args_embedded::EmbeddedArgs;
 use super::args_send::SendArgs;
 use super::args_subscribe::SubscribeArgs;
 use super::units::duration;
@@ -29,7 +30,7 @@ pub(super) struct Common {
     /// A file of Kafka client properties.
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) command_config: Option<PathBuf>,
-    /// Start the in-process broker and use it (not supported yet).
+    /// Start a cluster of 3 brokers inside this process and use it; it ends with the command.
     #[arg(long, global = true)]
     pub(super) embedded: bool,
     /// Write the library's log to stderr.
@@ -74,11 +75,8 @@ pub(super) enum Command {
     Groups(GroupsCommand),
     /// Measure.
     Bench(BenchArgs),
-    /// Run the in-process broker for other programs (not supported yet).
-    Embedded {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<String>,
-    },
+    /// Run brokers inside this process for other programs to use, until a signal ends it.
+    Embedded(EmbeddedArgs),
     /// Serve a lag page and metrics (not supported yet).
     Monitor {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
@@ -210,6 +208,9 @@ mod tests {
             "groups reset g t",
             "topics create",
             "bench fly",
+            "embedded --topic orders",
+            "embedded --topic orders:0",
+            "embedded --kafka-version 1.0",
         ] {
             let words = std::iter::once("dispatcher").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

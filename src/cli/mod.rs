@@ -4,10 +4,12 @@
 
 mod args;
 mod args_bench;
+mod args_embedded;
 mod args_send;
 mod args_subscribe;
 mod bench;
 mod connect;
+mod embedded;
 mod exit;
 mod groups;
 mod lines;
@@ -22,15 +24,16 @@ mod units;
 
 use std::io::Write as _;
 
-use clap::Parser as _;
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use args::{Backend, Cli, Command, Common, LogLevel};
 use exit::{Exit, Outcome};
 
 /// Runs the tool with this process's arguments and ends the process with its exit status.
 pub fn main() -> ! {
-    let code = match Cli::try_parse() {
-        Ok(cli) => match run(cli) {
+    let code = match parse() {
+        Ok((cli, brokers_given)) => match run(cli, brokers_given) {
             Ok(()) => 0,
             Err(Exit { code, message }) => {
                 if let Some(message) = message {
@@ -49,12 +52,25 @@ pub fn main() -> ! {
     std::process::exit(code.into());
 }
 
+/// The arguments, and whether `--brokers` is among them rather than in the environment.
+fn parse() -> Result<(Cli, bool), clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let given = matches.value_source("brokers") == Some(ValueSource::CommandLine);
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|e| e.format(&mut Cli::command()))?;
+    if let (Command::Embedded(args), false) = (&mut cli.command, given) {
+        // The environment's brokers are not a number of them.
+        args.count.clear();
+    }
+    Ok((cli, given))
+}
+
 fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
-fn run(cli: Cli) -> Outcome {
+fn run(mut cli: Cli, brokers_given: bool) -> Outcome {
     refuse_what_is_not_there(&cli.all, &cli.command)?;
+    refuse_two_clusters(&cli, brokers_given)?;
     start_log(&cli.all);
     let failed = |e: std::io::Error| Exit::failed(format!("the program cannot start its threads: {e}"));
     // Two threads at least: one may be busy in a handler while another keeps the membership alive.
@@ -62,6 +78,8 @@ fn run(cli: Cli) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(failed)?;
     let outcome = runtime.block_on(async {
+        // Kept until the command has ended.
+        let _cluster = if cli.all.embedded { Some(embedded::start(&mut cli.all).await?) } else { None };
         match cli.command {
             Command::Send(args) => send::run(&cli.all, args).await,
             Command::Subscribe(args) => subscribe::run(&cli.all, args).await,
@@ -69,7 +87,8 @@ fn run(cli: Cli) -> Outcome {
             Command::Topics(command) => topics::run(&cli.all, command).await,
             Command::Groups(command) => groups::run(&cli.all, command).await,
             Command::Bench(args) => bench::run(&cli.all, args).await,
-            Command::Embedded { .. } | Command::Monitor { .. } => Ok(()),
+            Command::Embedded(args) => embedded::run(&cli.all, args).await,
+            Command::Monitor { .. } => Ok(()),
         }
     });
     runtime.shutdown_background();
@@ -78,15 +97,24 @@ fn run(cli: Cli) -> Outcome {
 
 /// What is accepted as syntax but comes with later versions.
 fn refuse_what_is_not_there(all: &Common, command: &Command) -> Outcome {
-    if all.embedded {
-        return Err(Exit::not_yet("--embedded"));
-    }
     if all.backend == Backend::Rskafka {
         return Err(Exit::usage("--backend rskafka is not built into this program: leave it out"));
     }
     match command {
-        Command::Embedded { .. } => Err(Exit::not_yet("the command embedded")),
         Command::Monitor { .. } => Err(Exit::not_yet("the command monitor")),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_two_clusters(cli: &Cli, brokers_given: bool) -> Outcome {
+    match &cli.command {
+        Command::Embedded(_) if cli.all.embedded => {
+            Err(Exit::usage("--embedded is for commands that need a cluster, and this one is a cluster: leave it out"))
+        }
+        Command::Embedded(_) => Ok(()),
+        _ if cli.all.embedded && brokers_given => {
+            Err(Exit::usage("--embedded starts a cluster and --brokers names another: give one of them"))
+        }
         _ => Ok(()),
     }
 }

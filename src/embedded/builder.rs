@@ -181,7 +181,10 @@ impl EmbeddedBuilder {
         if let Some(dir) = &self.data_dir {
             let opened = Store::open(dir, &mut state, env.now(), env.wall_ms());
             state.store = Some(opened.map_err(|e| {
-                let text = format!("the data directory {} of the embedded cluster cannot be used", dir.display());
+                let text = format!(
+                    "the data directory {} of the embedded cluster cannot be used: name another",
+                    dir.display()
+                );
                 Error::new(ErrorKind::InvalidConfig, text).with_source(e)
             })?);
             state.elect();
@@ -199,8 +202,7 @@ impl EmbeddedBuilder {
         let shared = Shared::new(state, env);
         let network = Network::new(Memory(Arc::downgrade(&shared)), self.seed);
         for (id, listener) in listeners {
-            // Ends when the broker stops.
-            let _detached = shared.env.spawn(listen::accept(shared.clone(), id, listener));
+            listen::start_accepting(&shared, id, listener);
         }
         Ok(EmbeddedCluster::new(shared, network, !self.in_memory))
     }
@@ -222,7 +224,8 @@ impl EmbeddedBuilder {
             }
             let (cut, _) = watch::channel(0);
             let host = host.clone();
-            brokers.insert(id, Broker { host, port, running: true, sessions: Sessions::default(), cut });
+            brokers
+                .insert(id, Broker { host, port, running: true, sessions: Sessions::default(), cut, accepting: None });
         }
         Ok((brokers, listeners))
     }

@@ -50,6 +50,8 @@ impl Drop for Handle {
             broker.running = false;
             broker.cut.send_modify(|n| *n += 1);
         }
+        // The directory is free for the next cluster.
+        state.store = None;
         // Outside of the lock: whoever waited for a group gives up its place.
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
@@ -171,6 +173,11 @@ impl EmbeddedCluster {
 
     async fn listen(&self, id: i32, host: &str, port: u16) -> Result<()> {
         let shared = &self.0.shared;
+        if let Some(before) = self.with(|s| s.brokers.get_mut(&id).and_then(|b| b.accepting.take())) {
+            // It ends by itself, but may not have done so yet: its port has to be free, and it must not go on.
+            before.abort();
+            let _aborted = before.await;
+        }
         let listener = if self.0.tcp { Some(bind(host, port).await?) } else { None };
         let port = listener.as_ref().and_then(|l| l.port().ok()).unwrap_or(port);
         let now = shared.env.now();
@@ -186,7 +193,7 @@ impl EmbeddedCluster {
             state.deliver_replies();
         });
         if let Some(listener) = listener {
-            let _detached = shared.env.spawn(listen::accept(shared.clone(), id, listener));
+            listen::start_accepting(shared, id, listener);
         }
         Ok(())
     }
@@ -267,10 +274,7 @@ impl EmbeddedCluster {
 
     /// Another replica leads the partition from now on. Says whether that changed anything.
     pub fn move_leader(&self, topic: &str, partition: i32, to: i32) -> bool {
-        self.with(|state| {
-            let runs = state.is_running(to);
-            state.partition_mut(topic, partition).is_some_and(|p| p.elect(|id| runs && id == to, Some(to)))
-        })
+        self.with(|s| s.move_leader(topic, partition, to))
     }
 
     /// The leader's node id.

@@ -131,7 +131,14 @@ async fn typed<R: Serve>(call: &mut Call, mut body: Reader, correlation_id: i32,
         _ => {}
     }
     let asked = matches!(action, Some(Action::ErrorAfter(_))).then(|| request.clone());
-    let answer = request.serve(call, &mut call.cluster.state());
+    let answer = {
+        let mut state = call.cluster.state();
+        if !state.is_running(call.broker) {
+            // Stopped since the request was read.
+            return Reply::Close;
+        }
+        request.serve(call, &mut state)
+    };
     let mut response = match answer {
         Answer::Ready(response) => response,
         Answer::Later(response) => response.await,

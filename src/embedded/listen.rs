@@ -12,8 +12,15 @@ use crate::env::{Dial, Listener, Transport};
 /// Bytes on their way in each direction of an in-memory stream before the writer waits.
 const PIPE: usize = 256 << 10;
 
-/// Accepts connections for a broker until it is cut off for good.
-pub(super) async fn accept(cluster: Arc<Shared>, broker: i32, listener: Listener) {
+/// Accepts connections for a broker until it stops.
+pub(super) fn start_accepting(cluster: &Arc<Shared>, broker: i32, listener: Listener) {
+    let task = cluster.env.spawn(accept(cluster.clone(), broker, listener));
+    if let Some(broker) = cluster.state().brokers.get_mut(&broker) {
+        broker.accepting = Some(task);
+    }
+}
+
+async fn accept(cluster: Arc<Shared>, broker: i32, listener: Listener) {
     let Some(mut cut) = cluster.state().brokers.get(&broker).map(|b| b.cut.subscribe()) else { return };
     loop {
         let accepted = tokio::select! {

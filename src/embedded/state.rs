@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::faults::Faults;
 use super::groups::{Groups, Reply, Token};
@@ -38,6 +39,8 @@ pub(super) struct Broker {
     pub(super) sessions: Sessions,
     /// Its connections end when this changes.
     pub(super) cut: watch::Sender<u64>,
+    /// Takes connections at its address; `None` for one in memory.
+    pub(super) accepting: Option<JoinHandle<()>>,
 }
 
 /// See the module.
@@ -167,9 +170,24 @@ impl State {
     /// Elects leaders after brokers have come or gone.
     pub(super) fn elect(&mut self) {
         let running: Vec<i32> = self.running().map(|(id, _)| id).collect();
+        let mut changed = false;
         for partition in self.topics.values_mut().flat_map(|t| &mut t.partitions) {
-            partition.elect(|id| running.contains(&id), None);
+            changed |= partition.elect(|id| running.contains(&id), None);
         }
+        if changed {
+            // Epochs never go back, and a new leader may lack the end of a log.
+            self.starts_changed();
+        }
+    }
+
+    /// Makes this replica the leader. Says whether that changed anything.
+    pub(super) fn move_leader(&mut self, topic: &str, partition: i32, to: i32) -> bool {
+        let runs = self.is_running(to);
+        let moved = self.partition_mut(topic, partition).is_some_and(|p| p.elect(|id| runs && id == to, Some(to)));
+        if moved {
+            self.starts_changed();
+        }
+        moved
     }
 
     /// A number that no other request that waits has.
@@ -210,11 +228,14 @@ impl State {
         let partitions = self.topics.iter_mut().flat_map(|(name, t)| t.partitions.iter_mut().map(move |p| (name, p)));
         if let Some((name, largest)) = partitions.max_by_key(|(_, p)| p.log.bytes()) {
             let before = largest.log.start();
-            largest.log.retain(i64::MIN, largest.log.bytes().saturating_sub(over.max(super::log::BLOCK)));
+            // Not at every record, but a good part at once.
+            let part = over.max(super::log::BLOCK.min(self.settings.max_memory / 8));
+            largest.log.retain(i64::MIN, largest.log.bytes().saturating_sub(part));
             tracing::warn!(
                 target: "dispatcher::embedded", topic = %name, from = before, to = largest.log.start(),
                 "the embedded cluster holds more than max_memory: its oldest records are deleted"
             );
+            self.topics_changed();
         }
     }
 }
@@ -281,8 +302,8 @@ impl State {
     }
 
     /// Logs begin elsewhere, or were rewritten.
-    pub(super) fn starts_changed(&self) {
-        if let Some(store) = &self.store {
+    pub(super) fn starts_changed(&mut self) {
+        if let Some(store) = self.store.clone() {
             store.logs(self);
         }
     }

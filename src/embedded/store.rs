@@ -1,7 +1,7 @@
-//! A directory that survives the cluster: `cluster.json` (topics), `groups.json` (members
-//! and committed offsets of groups), and per
-//! partition a file of record batches as they are on the wire. Written as things happen, under the cluster's lock; read
-//! when a cluster starts on it. A tail that was cut off by a crash is dropped; open transactions are aborted.
+//! A directory that survives the cluster: `cluster.json` (topics), `groups.json` (members and committed offsets of
+//! groups), and per partition a file of record batches as they are on the wire. Written as things happen, under the
+//! cluster's lock; read when a cluster starts on it. A tail that was cut off by a crash is dropped; open transactions are
+//! aborted. The file `lock` is held by the one cluster that uses the directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -27,6 +27,8 @@ pub(super) struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
+    /// Locked until the last clone is dropped.
+    _lock: File,
     /// Open for appending.
     logs: Mutex<BTreeMap<(String, i32), File>>,
 }
@@ -50,13 +52,21 @@ struct PartitionFile {
     replicas: Vec<i32>,
     leader_epoch: i32,
     log_start: i64,
+    /// At the last change of the topics; the log's file may go further.
+    #[serde(default)]
+    log_end: i64,
 }
 
 impl Store {
     /// Opens or makes the directory, and puts what it holds into `state`.
     pub(super) fn open(dir: &Path, state: &mut State, now: Instant, now_ms: i64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        let store = Self(Arc::new(Inner { dir: dir.to_owned(), logs: Mutex::default() }));
+        let lock = File::create(dir.join("lock"))?;
+        lock.try_lock().map_err(|e| match e {
+            fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another cluster is using it"),
+            fs::TryLockError::Error(e) => e,
+        })?;
+        let store = Self(Arc::new(Inner { dir: dir.to_owned(), _lock: lock, logs: Mutex::default() }));
         if let Some(file) = read_json::<ClusterFile>(&dir.join("cluster.json"))? {
             state.cluster_id = file.cluster_id;
             for (name, topic) in file.topics {
@@ -80,7 +90,7 @@ impl Store {
                 replicas.extend(state.brokers.keys().next());
             }
             let mut partition = Partition::new(replicas);
-            partition.log = self.load_log(name, index as i32, p.log_start)?;
+            partition.log = self.load_log(name, index as i32, (p.log_start, p.log_end))?;
             partition.leader_epoch = p.leader_epoch.max(partition.log.latest_epoch());
             let open: Vec<_> = partition.log.active_producers().filter(|p| p.open_from >= 0).collect();
             for producer in open {
@@ -98,20 +108,25 @@ impl Store {
         Ok(Topic { id: Uuid(file.id), partitions, configs: file.configs, replicas: file.replicas })
     }
 
-    fn load_log(&self, name: &str, partition: i32, start: i64) -> io::Result<Log> {
+    fn load_log(&self, name: &str, partition: i32, (start, end): (i64, i64)) -> io::Result<Log> {
         let path = self.log_path(name, partition);
         let data = match fs::read(&path) {
             Ok(data) => Bytes::from(data),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Bytes::new(),
             Err(e) => return Err(e),
         };
-        let (mut log, mut whole) = (Log::starting_at(start), 0);
+        let (mut log, mut whole, mut next) = (Log::starting_at(start), 0, 0);
         let mut all = batches(data.clone());
         while let Some(Ok(raw)) = all.next() {
-            if raw.check_crc().is_err() || raw.header().base_offset < log.end() {
+            if raw.check_crc().is_err() || raw.header().base_offset < next {
                 break;
             }
             whole += raw.bytes().len();
+            next = raw.header().next_offset();
+            if next <= start {
+                // Deleted since the file was written.
+                continue;
+            }
             let written_ms = raw.header().max_timestamp;
             log.take_from_disk(Stored {
                 header: *raw.header(),
@@ -124,6 +139,7 @@ impl Store {
                 "the end of a log was not written whole: it is dropped");
             OpenOptions::new().write(true).open(&path)?.set_len(whole as u64)?;
         }
+        log.skip_to(end);
         Ok(log)
     }
 
@@ -159,6 +175,7 @@ impl Store {
                 replicas: p.replicas.clone(),
                 leader_epoch: p.leader_epoch,
                 log_start: p.log.start(),
+                log_end: p.log.end(),
             });
             let (partitions, configs) = (partitions.collect(), topic.configs.clone());
             (name.clone(), TopicFile { id: topic.id.0, replicas: topic.replicas, configs, partitions })
@@ -187,15 +204,18 @@ impl Store {
         report(write_json(&self.0.dir.join("groups.json"), &state.groups.snapshot()));
     }
 
-    /// Logs were shortened or compacted: they are written anew.
-    pub(super) fn logs(&self, state: &State) {
+    /// Logs were shortened or compacted: those are written anew.
+    pub(super) fn logs(&self, state: &mut State) {
         report(self.rewrite(state));
     }
 
-    fn rewrite(&self, state: &State) -> io::Result<()> {
-        lock(&self.0.logs).clear();
-        for (name, topic) in &state.topics {
-            for (index, partition) in topic.partitions.iter().enumerate() {
+    fn rewrite(&self, state: &mut State) -> io::Result<()> {
+        for (name, topic) in &mut state.topics {
+            for (index, partition) in topic.partitions.iter_mut().enumerate() {
+                if !partition.log.take_shortened() {
+                    continue;
+                }
+                lock(&self.0.logs).remove(&(name.clone(), index as i32));
                 let path = self.log_path(name, index as i32);
                 replace(&path, |file| partition.log.batches().try_for_each(|b| file.write_all(&b.bytes)))?;
             }

@@ -39,6 +39,8 @@ pub(super) struct Log {
     transactions: Transactions,
     /// Bytes of all batches.
     bytes: usize,
+    /// Batches have gone or were rewritten since someone last asked.
+    shortened: bool,
     block: BytesMut,
 }
 
@@ -46,6 +48,17 @@ impl Log {
     /// An empty log whose first record gets this offset.
     pub(super) fn starting_at(start: i64) -> Self {
         Self { start, end: start, high_watermark: start, ..Self::default() }
+    }
+
+    /// The log ended at least at `end`, though its last batches are gone.
+    pub(super) fn skip_to(&mut self, end: i64) {
+        self.end = self.end.max(end);
+        self.high_watermark = self.end;
+    }
+
+    /// Whether batches have gone or were rewritten since the last call: a copy of them must follow.
+    pub(super) fn take_shortened(&mut self) -> bool {
+        std::mem::take(&mut self.shortened)
     }
 
     /// The first offset that is still there.

@@ -16,6 +16,7 @@ impl Log {
     fn pop_front(&mut self) -> Option<Stored> {
         let batch = self.batches.pop_front()?;
         self.bytes -= batch.bytes.len();
+        self.shortened = true;
         Some(batch)
     }
 
@@ -62,6 +63,7 @@ impl Log {
     pub(super) fn rebuild(&mut self, batches: Vec<Stored>) {
         let (end, epochs) = (self.end, std::mem::take(&mut self.epochs));
         self.bytes = 0;
+        self.shortened = true;
         self.producers = Producers::default();
         self.transactions = Transactions::default();
         batches.into_iter().for_each(|batch| self.take(batch));
