@@ -95,6 +95,7 @@ async fn a_client_recovers_when_all_addresses_change() {
     let reader = Reader::start(&dispatcher, "t", "g").await;
     send(&dispatcher, 0..1).await;
     reader.until(1).await;
+    eventually("the commit", 10 * SECOND, || cluster.committed("g", "t", 0) == Some(1)).await;
     cluster.change_addresses().await.unwrap();
     assert!(cluster.brokers().contains(&later), "{:?}", cluster.brokers());
     // Known brokers are given up after 300 s (KIP-899).

@@ -31,6 +31,9 @@ async fn topics_are_made_and_deleted_beside_clients() {
     assert!(cluster.delete_topic("t") && !cluster.delete_topic("t"));
     assert_eq!((cluster.partition("t", 0), cluster.committed("g", "t", 0)), (None, None));
     let error = within("send()", async { dispatcher.send("t", "x").await }).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::UnknownTopic | ErrorKind::NotWritten), "{error}");
+    let fresh = connect(&cluster).await;
+    let error = within("send()", async { fresh.send("t", "x").await }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownTopic, "{error}");
 
     // Under the same name it is another topic, which begins from nothing.
