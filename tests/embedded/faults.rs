@@ -159,26 +159,24 @@ async fn a_throttled_client_keeps_silent_for_as_long_as_it_is_told() {
 async fn a_batch_that_is_spoilt_on_its_way_is_never_handed_out_nor_passed() {
     let (cluster, dispatcher) = single().await;
     send(&dispatcher, 0..5).await;
-    // A value: record length, attributes, deltas, key length −1, value length 1 (zigzag 2), the value.
-    let place = Arc::new(Mutex::new(0));
+    // Where the last message lies in an answer: no key (length −1), a value of length 1 (both zigzag), the value.
+    let place = Arc::new(Mutex::new(None));
     let into = place.clone();
     cluster.observe(move |event| {
-        let found = event.response.as_ref().filter(|_| event.api == Api::Fetch).and_then(|r| {
-            let batch = r.windows(2).rposition(|w| w == b"\x014")?;
-            Some(batch + 1 + 4)
-        });
+        let response = event.response.as_deref().filter(|_| event.api == Api::Fetch).unwrap_or_default();
+        let found = response.windows(3).rposition(|bytes| bytes == b"\x01\x024");
         let mut place = into.lock().unwrap();
-        *place = found.unwrap_or(*place);
+        *place = place.or(found.map(|at| 4 + at + 2));
     });
     read(&dispatcher, "t", "scout").await;
-    cluster.inject(Fault::on(Api::Fetch).always().corrupt(*place.lock().unwrap()));
+    cluster.inject(Fault::on(Api::Fetch).always().corrupt(place.lock().unwrap().unwrap()));
     let reader = Reader::start(&dispatcher, "t", "g").await;
     let mut errors = reader.subscription.errors();
     tokio::time::sleep(60 * SECOND).await;
     assert!(reader.seen().len() < 5, "{:?}", reader.seen());
     let handled = reader.seen().len() as i64;
-    let failure = within("an error", errors.next()).await;
-    println!("{:?}", failure.map(|f| f.error().clone()));
+    let error = within("an error", errors.next()).await.unwrap().error().clone();
+    assert_eq!(error.kind(), ErrorKind::CorruptBatch, "{error}");
     let _ended = within("stop()", reader.subscription.stop()).await;
     assert!(cluster.committed("g", "t", 0).is_none_or(|next| next <= handled), "C");
     cluster.clear_faults();
