@@ -2,6 +2,8 @@
 //!
 //! Starts a Kafka cluster inside this process, or uses the one that `KAFKA_BROKERS` names.
 
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

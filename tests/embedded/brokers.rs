@@ -185,6 +185,45 @@ async fn a_cluster_on_tcp_has_a_network_in_memory_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_seed_time_can_be_virtual_too() {
+    let cluster = EmbeddedCluster::builder().topic("t", 1).in_memory().start().await.unwrap();
+    let dispatcher = connect(&cluster).await;
+    let reader = Reader::start(&dispatcher, "t", "g").await;
+    let started = std::time::Instant::now();
+    tokio::time::sleep(600 * SECOND).await;
+    send(&dispatcher, 0..3).await;
+    reader.until(3).await;
+    reader.stop().await;
+    assert_eq!(cluster.committed("g", "t", 0), Some(3));
+    assert!(started.elapsed() < 30 * SECOND);
+    // Nobody listens on TCP.
+    assert_eq!(cluster.bootstrap(), "embedded:9092");
+}
+
+#[tokio::test]
+async fn over_tcp_too_everything_ends_when_the_cluster_is_gone() {
+    let cluster = EmbeddedCluster::builder().topic("t", 1).start().await.unwrap();
+    let dispatcher = Dispatcher::builder(cluster.brokers())
+        .create_topics(false)
+        .delivery_timeout(SECOND)
+        .request_timeout(SECOND / 2)
+        .connect()
+        .await
+        .unwrap();
+    let reader = Reader::start(&dispatcher, "t", "g").await;
+    send(&dispatcher, 0..1).await;
+    reader.until(1).await;
+    drop(cluster);
+    let started = Instant::now();
+    let error = dispatcher.send("t", "x").await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotWritten | ErrorKind::MaybeWritten), "{error}");
+    assert!(dispatcher.consume_status_exact("t", "g").await.is_err());
+    drop(reader);
+    let _closed = dispatcher.close(SECOND).await;
+    assert!(started.elapsed() < 10 * SECOND, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_cluster_is_gone_everything_ends_within_its_limit() {
     let cluster = start(EmbeddedCluster::builder().brokers(3).topic("t", 1)).await;
     let dispatcher = on(&cluster).delivery_timeout(20 * SECOND).request_timeout(5 * SECOND).connect().await.unwrap();

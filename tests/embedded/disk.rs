@@ -206,6 +206,23 @@ async fn what_a_new_leader_lacked_does_not_come_back_and_epochs_go_on() {
 }
 
 #[tokio::test]
+async fn what_had_to_go_for_memory_stays_away() {
+    let dir = Dir::new("memory");
+    let small = || EmbeddedCluster::builder().max_memory(50_000);
+    let (cluster, dispatcher) = dir.start_with(small()).await;
+    for _ in 0..200 {
+        dispatcher.send("t", vec![b'x'; 1000]).await.unwrap();
+    }
+    let (stands, records) = (cluster.partition("t", 0).unwrap(), cluster.records("t", 0));
+    assert!(stands.log_start > 100, "{stands:?}");
+    drop((cluster, dispatcher));
+    let (cluster, _) = dir.start_with(small()).await;
+    let again = cluster.partition("t", 0).unwrap();
+    assert_eq!((again.log_start, again.log_end), (stands.log_start, stands.log_end));
+    assert_eq!(cluster.records("t", 0), records);
+}
+
+#[tokio::test]
 async fn a_smaller_cluster_takes_over() {
     let dir = Dir::new("smaller");
     let (cluster, dispatcher) = dir.start_with(EmbeddedCluster::builder().brokers(3)).await;

@@ -274,8 +274,7 @@ async fn chance_is_about_what_it_says_and_the_same_for_the_same_seed() {
         cluster.inject(Fault::on(Api::Produce).always().chance(0.25).drop_before());
         send(&dispatcher, 0..200).await;
         assert_eq!(values(&cluster, "t", 0), numbers(0..200));
-        let log = log.lock().unwrap().clone();
-        log
+        std::mem::take(&mut *log.lock().unwrap())
     };
     let first = run().await;
     let lost = first.iter().filter(|(_, answered)| !answered).count();

@@ -78,8 +78,7 @@ async fn read(dispatcher: &Dispatcher, topic: &str, group: &str) -> Vec<String> 
     };
     let subscription = dispatcher.subscribe(topic, handler).group_exact(group).until_end().start().await.unwrap();
     within("join()", subscription.join()).await.unwrap();
-    let seen = seen.lock().unwrap().clone();
-    seen
+    std::mem::take(&mut *seen.lock().unwrap())
 }
 
 /// What lies in a partition, as text.
