@@ -3,6 +3,8 @@
 //!
 //! What `main` does is what a `#[tokio::test(start_paused = true)]` of your own service would do.
 
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
