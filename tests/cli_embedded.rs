@@ -148,9 +148,21 @@ fn the_environment_names_no_number_of_brokers() {
     assert_eq!(line.matches("127.0.0.1:").count(), 1, "{line:?}");
 }
 
+/// Asks about a topic as a client does that wants it made: Metadata v4 with `allow_auto_topic_creation`.
+fn ask_about(address: &str, topic: &str) {
+    let name = [&(topic.len() as i16).to_be_bytes(), topic.as_bytes()].concat();
+    let request = [&[0, 3, 0, 4, 0, 0, 0, 7, 0xff, 0xff, 0, 0, 0, 1][..], &name, &[1]].concat();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(&[&(request.len() as i32).to_be_bytes()[..], &request].concat()).unwrap();
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[4..], [0, 0, 0, 7], "the answer's correlation id");
+}
+
 #[test]
 fn a_broker_of_an_older_release_makes_topics_that_are_asked_for() {
     let broker = Broker::start("--listen 127.0.0.1:0 --kafka-version 2.8.1 --auto-create-topics");
+    ask_about(&broker.first_line, "fresh");
     broker.ok("send fresh", b"x\n");
     assert_eq!(broker.ok("topics describe fresh", b"")[0]["partitions"], 1);
     assert_eq!(broker.ok("subscribe fresh --group g --count 1", b"").len(), 1);

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::connection;
 use super::shared::Shared;
@@ -14,14 +15,15 @@ const PIPE: usize = 256 << 10;
 
 /// Accepts connections for a broker until it stops.
 pub(super) fn start_accepting(cluster: &Arc<Shared>, broker: i32, listener: Listener) {
-    let task = cluster.env.spawn(accept(cluster.clone(), broker, listener));
-    if let Some(broker) = cluster.state().brokers.get_mut(&broker) {
-        broker.accepting = Some(task);
+    let mut state = cluster.state();
+    if let Some(here) = state.brokers.get_mut(&broker) {
+        // From here on: it may be cut off before the task runs for the first time.
+        let cut = here.cut.subscribe();
+        here.accepting = Some(cluster.env.spawn(accept(cluster.clone(), broker, listener, cut)));
     }
 }
 
-async fn accept(cluster: Arc<Shared>, broker: i32, listener: Listener) {
-    let Some(mut cut) = cluster.state().brokers.get(&broker).map(|b| b.cut.subscribe()) else { return };
+async fn accept(cluster: Arc<Shared>, broker: i32, listener: Listener, mut cut: watch::Receiver<u64>) {
     loop {
         let accepted = tokio::select! {
             biased;

@@ -183,7 +183,8 @@ impl State {
     /// Makes this replica the leader. Says whether that changed anything.
     pub(super) fn move_leader(&mut self, topic: &str, partition: i32, to: i32) -> bool {
         let runs = self.is_running(to);
-        let moved = self.partition_mut(topic, partition).is_some_and(|p| p.elect(|id| runs && id == to, Some(to)));
+        let can = |p: &&mut Partition| runs && p.replicas.contains(&to);
+        let moved = self.partition_mut(topic, partition).filter(can).is_some_and(|p| p.elect(|id| id == to, Some(to)));
         if moved {
             self.starts_changed();
         }
@@ -199,6 +200,9 @@ impl State {
 
     /// Hands out what groups have decided. A client that has gone loses nothing: it asks again.
     pub(super) fn deliver_replies(&mut self) {
+        if self.groups.take_saved_anew() {
+            self.offsets_changed();
+        }
         for reply in self.groups.take_replies() {
             match reply {
                 Reply::Join(token, response) => {

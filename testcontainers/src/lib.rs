@@ -61,7 +61,8 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// The value, or `None` after saying `skipped: needs Kafka: <how>` on stderr, where the test harness does not hide it.
+/// The value, or `None` after saying `skipped: needs Kafka: <how> (<test>)` on stderr, where the test harness does not
+/// hide it.
 ///
 /// # Panics
 /// If Kafka failed to start, or is missing although `DISPATCHER_REQUIRE_KAFKA=1`.
@@ -72,7 +73,10 @@ pub fn or_skip<T>(result: Result<T, Unavailable>) -> Option<T> {
         Err(error @ Unavailable::Failed(_)) => panic!("{error}"),
         Err(error) if std::env::var("DISPATCHER_REQUIRE_KAFKA").is_ok_and(|v| v == "1") => panic!("{error}"),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "skipped: {error}");
+            // The harness runs each test on a thread of its name, unless it runs them one by one.
+            let thread = std::thread::current();
+            let test = thread.name().filter(|name| *name != "main").map(|name| format!(" ({name})"));
+            let _ = writeln!(std::io::stderr(), "skipped: {error}{}", test.unwrap_or_default());
             None
         }
     }

@@ -77,6 +77,8 @@ pub(super) struct Group {
     pub(super) pending_offsets: BTreeMap<i64, Offsets>,
     /// What `__consumer_offsets` would say of the group besides its offsets.
     pub(super) saved: SavedMetadata,
+    /// It has said so since the group was last looked at.
+    pub(super) saved_anew: bool,
     pub(super) replies: Vec<Reply>,
 }
 
@@ -96,6 +98,7 @@ impl Group {
             offsets: Offsets::default(),
             pending_offsets: BTreeMap::new(),
             saved: SavedMetadata::default(),
+            saved_anew: false,
             replies: Vec::new(),
         }
     }

@@ -94,6 +94,8 @@ pub(in crate::embedded) struct Groups {
     settings: Settings,
     groups: BTreeMap<String, Group>,
     replies: Vec<Reply>,
+    /// A snapshot would say something new of a group's members.
+    saved_anew: bool,
     clean_up_at: Option<Instant>,
     /// Position of the next commit in the order of all commits.
     next_commit: u64,
@@ -101,7 +103,14 @@ pub(in crate::embedded) struct Groups {
 
 impl Groups {
     pub(in crate::embedded) fn new(settings: Settings) -> Self {
-        Self { settings, groups: BTreeMap::new(), replies: Vec::new(), clean_up_at: None, next_commit: 0 }
+        Self {
+            settings,
+            groups: BTreeMap::new(),
+            replies: Vec::new(),
+            saved_anew: false,
+            clean_up_at: None,
+            next_commit: 0,
+        }
     }
 
     /// All groups, by name.
@@ -135,6 +144,7 @@ impl Groups {
             let result = group.join(now, join, new_id);
             group.expire(now);
             self.replies.append(&mut group.replies);
+            self.saved_anew |= std::mem::take(&mut group.saved_anew);
             result
         };
         if let Err((error_code, member_id)) = refusal {
@@ -190,6 +200,11 @@ impl Groups {
         std::mem::take(&mut self.replies)
     }
 
+    /// Whether generations were completed, or groups emptied, since the last call: a stored snapshot must follow.
+    pub(in crate::embedded) fn take_saved_anew(&mut self) -> bool {
+        std::mem::take(&mut self.saved_anew)
+    }
+
     /// When [`on_time`](Self::on_time) has something to do next.
     pub(in crate::embedded) fn next_timeout(&self) -> Option<Instant> {
         let removable = self.groups.values().any(Group::is_removable);
@@ -202,6 +217,7 @@ impl Groups {
         for group in self.groups.values_mut() {
             group.expire(now);
             self.replies.append(&mut group.replies);
+            self.saved_anew |= std::mem::take(&mut group.saved_anew);
         }
         if self.clean_up_at.is_none_or(|at| at <= now) {
             if self.clean_up_at.is_some() {
@@ -224,6 +240,7 @@ impl Groups {
         let result = f(group);
         group.expire(now);
         self.replies.append(&mut group.replies);
+        self.saved_anew |= std::mem::take(&mut group.saved_anew);
         Some(result)
     }
 }

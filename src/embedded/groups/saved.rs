@@ -135,6 +135,7 @@ impl Group {
             subscription: m.metadata(protocol).unwrap_or_default().to_vec(),
             assignment: m.assignment.to_vec(),
         };
+        self.saved_anew = true;
         self.saved = SavedMetadata {
             generation: self.generation,
             protocol_type: self.protocol_type.clone(),

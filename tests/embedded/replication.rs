@@ -1,0 +1,87 @@
+//! Followers that do not copy: what senders and consumers get to see of it.
+
+use std::time::Duration;
+
+use dispatcher::embedded::EmbeddedCluster;
+use dispatcher::{Dispatcher, ErrorKind};
+
+use super::{Reader, connect, numbers, on, send, start, values, within};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn three() -> (EmbeddedCluster, Dispatcher) {
+    let cluster = start(EmbeddedCluster::builder().brokers(3).topic("t", 1)).await;
+    let dispatcher = connect(&cluster).await;
+    (cluster, dispatcher)
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_replication_pauses_sends_wait_and_consumers_see_nothing() {
+    let (cluster, dispatcher) = three().await;
+    let reader = Reader::start(&dispatcher, "t", "g").await;
+    send(&dispatcher, 0..1).await;
+    reader.until(1).await;
+    cluster.pause_replication("t", 0);
+    let delivery = dispatcher.send("t", "1").partition(0).enqueue().await.unwrap();
+    let waiting = tokio::spawn(delivery);
+    tokio::time::sleep(5 * SECOND).await;
+    let stands = cluster.partition("t", 0).unwrap();
+    assert_eq!((stands.high_watermark, stands.last_stable, stands.log_end), (1, 1, 2));
+    assert!(!waiting.is_finished() && reader.seen() == ["0"]);
+    cluster.resume_replication("t", 0);
+    let report = within("the delivery", waiting).await.unwrap().unwrap();
+    assert_eq!(report.offset(), Some(1));
+    assert_eq!(reader.until(2).await, numbers(0..2));
+    assert_eq!(cluster.partition("t", 0).unwrap().high_watermark, 2);
+    reader.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_lacks_what_was_not_copied_and_it_is_sent_again() {
+    let (cluster, dispatcher) = three().await;
+    let reader = Reader::start(&dispatcher, "t", "g").await;
+    send(&dispatcher, 0..3).await;
+    cluster.pause_replication("t", 0);
+    let mut deliveries = Vec::new();
+    for n in 3..8 {
+        deliveries.push(dispatcher.send("t", n.to_string()).partition(0).enqueue().await.unwrap());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(SECOND).await;
+    let before = cluster.partition("t", 0).unwrap();
+    assert!(before.log_end > 3 && before.high_watermark == 3, "{before:?}");
+    assert!(cluster.move_leader("t", 0, before.leader.unwrap() % 3 + 1));
+    assert_eq!(cluster.partition("t", 0).unwrap().log_end, 3, "lost");
+    cluster.resume_replication("t", 0);
+    for delivery in deliveries {
+        within("a delivery", delivery).await.unwrap();
+    }
+    assert_eq!(values(&cluster, "t", 0), numbers(0..8), "I: once and in order, though the first copies are lost");
+    assert_eq!(reader.until(8).await, numbers(0..8));
+    reader.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_no_follower_ever_copies_ends_as_maybe_written() {
+    let cluster = start(EmbeddedCluster::builder().brokers(3).topic("t", 1)).await;
+    let dispatcher = on(&cluster).delivery_timeout(40 * SECOND).connect().await.unwrap();
+    cluster.pause_replication("t", 0);
+    let error = within("send()", async { dispatcher.send("t", "x").await }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MaybeWritten, "{error}");
+    assert_eq!(values(&cluster, "t", 0), ["x"], "and so it is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_too_few_replicas_in_sync_nothing_is_written() {
+    let builder = EmbeddedCluster::builder().brokers(3);
+    let cluster = start(builder.topic_with("t", 1, 3, &[("min.insync.replicas", "2")])).await;
+    let dispatcher = on(&cluster).delivery_timeout(20 * SECOND).connect().await.unwrap();
+    cluster.stop_broker(1);
+    send(&dispatcher, 0..1).await;
+    cluster.stop_broker(2);
+    let error = within("send()", async { dispatcher.send("t", "x").await }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotWritten, "{error}");
+    cluster.start_broker(1).await.unwrap();
+    send(&dispatcher, 1..2).await;
+    assert_eq!(values(&cluster, "t", 0), numbers(0..2));
+}
