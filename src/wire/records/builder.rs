@@ -92,10 +92,9 @@ impl BatchBuilder {
     /// Closes the batch. Compression that makes it larger is left out.
     pub(crate) fn finish(self, compression: Compression) -> Result<BatchBody, RecordsError> {
         let raw = self.body.freeze();
-        let packed = match compression {
-            Compression::None => None,
-            codec => Some(compression::compress(codec, &raw)?).filter(|packed| packed.len() < raw.len()),
-        };
+        let packed =
+            if compression == Compression::None { None } else { Some(compression::compress(compression, &raw)?) };
+        let packed = packed.filter(|packed| packed.len() < raw.len());
         let attributes = if packed.is_some() { i16::from(compression.codec()) } else { 0 };
         let body = packed.unwrap_or(raw);
         let length = i32::try_from(HEADER_LEN - LENGTH_END + body.len());
