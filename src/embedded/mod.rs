@@ -37,6 +37,8 @@ mod api;
 mod apis;
 mod builder;
 mod cluster;
+#[cfg(test)]
+mod conformance;
 mod connection;
 mod dispatch;
 mod faults;

@@ -40,7 +40,7 @@ impl Serve for ProduceRequest {
                             ..Default::default()
                         }
                     }
-                    Err(code) => refused(state, &mut response, topic, data.index, code),
+                    Err(code) => refused(call.version, state, &mut response, (topic, data.index), code),
                 });
             }
             response.responses.push(answer);
@@ -108,14 +108,15 @@ fn append(
 }
 
 fn refused(
+    version: i16,
     state: &State,
     response: &mut ProduceResponse,
-    topic: &TopicData,
-    index: i32,
+    (topic, index): (&TopicData, i32),
     error_code: ErrorCode,
 ) -> PartitionResponse {
     let mut answer = PartitionResponse { index, error_code, base_offset: -1, ..Default::default() };
-    if matches!(error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
+    if version >= 10
+        && matches!(error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
         && let Some((leader_id, leader_epoch, host, port)) = leader_hint(state, &topic.name, topic.topic_id, index)
     {
         answer.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
