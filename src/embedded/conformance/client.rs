@@ -65,6 +65,11 @@ impl World {
         (min.max(R::MIN), max.min(R::MAX))
     }
 
+    /// What a broker offers of an API, from what version to what.
+    pub(super) fn range(&self, key: i16) -> (i16, i16) {
+        self.ranges.get(&key).copied().unwrap_or((-1, -1))
+    }
+
     /// The newest, but at most `cap`.
     pub(super) fn newest<R: Request>(&self, cap: i16) -> i16 {
         self.versions::<R>().1.min(cap)

@@ -5,9 +5,21 @@
 #![allow(clippy::disallowed_methods)]
 
 mod client;
+mod commits;
+mod configs;
 mod differences;
+mod fetch;
+mod group_admin;
 mod help;
+mod joining;
+mod leaders;
+mod members;
+mod naming;
+mod offsets;
 mod produce;
+mod sessions;
+mod topics;
+mod transactions;
 
 use std::fmt::Display;
 use std::sync::OnceLock;
