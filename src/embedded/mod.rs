@@ -52,6 +52,7 @@ mod shared;
 mod state;
 mod store;
 mod topic;
+mod topic_configs;
 mod transactions;
 mod versions;
 

@@ -74,6 +74,9 @@ impl Serve for JoinGroupRequest {
 
 impl Serve for SyncGroupRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<SyncGroupResponse> {
+        if call.version >= 5 && (self.protocol_type.is_none() || self.protocol_name.is_none()) {
+            return Answer::Ready(self.refuse(call.version, ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
+        }
         if let Err(code) = state.coordinates(call.broker, &self.group_id) {
             return Answer::Ready(self.refuse(call.version, code));
         }

@@ -104,6 +104,11 @@ impl Serve for OffsetFetchRequest {
             let groups = self.groups.into_iter().map(|group| fetch(call, state, group, self.require_stable));
             return Answer::Ready(OffsetFetchResponse { groups: groups.collect(), ..Default::default() });
         }
+        if call.version < 2
+            && let Err(code) = state.coordinates(call.broker, &self.group_id)
+        {
+            return Answer::Ready(self.refuse(call.version, code));
+        }
         let topics = self.topics.map(|topics| {
             let topic = |t: crate::wire::messages::offset_fetch::RequestTopic| {
                 crate::wire::messages::offset_fetch::RequestGroupTopic {

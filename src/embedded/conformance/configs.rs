@@ -3,7 +3,7 @@
 use super::Transcript;
 use super::client::World;
 use super::help::{plain, produced};
-use crate::embedded::topic::TOPIC_CONFIGS;
+use crate::embedded::topic_configs::TOPIC_CONFIGS;
 use crate::wire::StrBytes;
 use crate::wire::messages::*;
 
@@ -30,11 +30,11 @@ async fn defaults(world: &World, t: &mut Transcript) {
     let topic = world.topic("plain", 1, 1, &[]).await;
     for version in world.each::<DescribeConfigsRequest>(&[1, 3]) {
         let all = describe(world, (TOPIC, &topic.name), None, version).await;
-        for (name, _) in TOPIC_CONFIGS {
-            let found = all.configs.iter().find(|c| c.name == *name);
+        for name in TOPIC_CONFIGS.iter().map(|s| s.name) {
+            let found = all.configs.iter().find(|c| c.name == name);
             t.say(format!("v{version}, {name}"), found.map_or("missing".into(), entry));
         }
-        let others = all.configs.iter().filter(|c| TOPIC_CONFIGS.iter().all(|(name, _)| c.name != *name));
+        let others = all.configs.iter().filter(|c| TOPIC_CONFIGS.iter().all(|s| c.name != s.name));
         let mut others: Vec<_> = others.map(|c| c.name.to_string()).collect();
         others.sort();
         t.say(format!("v{version}, others"), others.join(" "));

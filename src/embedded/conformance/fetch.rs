@@ -115,9 +115,8 @@ async fn waiting(world: &World, t: &mut Transcript) {
 
 async fn sizes(world: &World, t: &mut Transcript) {
     let topic = world.topic("sized", 4, 1, &[]).await;
-    // Two partitions of one leader.
-    let own: Vec<i32> = (0..4).filter(|p| topic.leaders[*p as usize] == topic.leaders[0]).collect();
-    for partition in [own[0], own[1]] {
+    let own = topic.pair();
+    for partition in own {
         for _ in 0..3 {
             world.produce(&topic, partition, &plain(world.t0, 4)).await;
         }
@@ -138,9 +137,9 @@ async fn sizes(world: &World, t: &mut Transcript) {
     ];
     for version in world.each::<FetchRequest>(&[4, 12]) {
         for (case, max_bytes, partition_max_bytes) in cases {
-            let partitions = own[..2].iter().map(|&p| FetchPartition { partition_max_bytes, ..asked(p, 0) });
+            let partitions = own.iter().map(|&p| FetchPartition { partition_max_bytes, ..asked(p, 0) });
             let request = FetchRequest { max_bytes, ..request(&topic, partitions.collect()) };
-            let answer = world.ask(topic.leaders[0], &request, version).await;
+            let answer = world.ask(topic.leaders[own[0] as usize], &request, version).await;
             let all = answer.responses.iter().flat_map(|r| &r.partitions).map(|p| {
                 let records = p.records.clone().unwrap_or_default().into_bytes();
                 let whole = batches(records.clone()).filter_map(Result::ok).count();

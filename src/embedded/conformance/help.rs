@@ -24,6 +24,16 @@ impl Topic {
     }
 }
 
+impl Topic {
+    /// Two partitions of one leader; there are some if partitions outnumber brokers.
+    pub(super) fn pair(&self) -> [i32; 2] {
+        let at = |p: &i32| self.leaders[*p as usize];
+        let all = 0..self.leaders.len() as i32;
+        let mut pairs = all.clone().flat_map(|a| all.clone().map(move |b| [a, b]));
+        pairs.find(|[a, b]| a < b && at(a) == at(b)).expect("more partitions than brokers")
+    }
+}
+
 impl World {
     /// Any broker.
     pub(super) fn any(&self) -> i32 {

@@ -82,9 +82,13 @@ impl Transcript {
 
     /// Writes down what was answered to what.
     fn say(&mut self, asked: impl Display, answered: impl Display) {
-        let plain = |text: String| self.aliases.iter().fold(text, |text, (from, to)| text.replace(from, to));
-        let line = (plain(asked.to_string()), plain(answered.to_string()));
+        let line = (self.plain(&asked.to_string()), self.plain(&answered.to_string()));
         self.lines.push(line);
+    }
+
+    /// The text with aliases.
+    fn plain(&self, text: &str) -> String {
+        self.aliases.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 }
 

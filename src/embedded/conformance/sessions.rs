@@ -12,11 +12,11 @@ super::scenarios! { "sessions": incremental refused by_id }
 /// Topic with two partitions at one leader, one record each.
 async fn two(world: &World, name: &str) -> (Topic, [i32; 2]) {
     let topic = world.topic(name, 4, 1, &[]).await;
-    let own: Vec<i32> = (0..4).filter(|p| topic.leaders[*p as usize] == topic.leaders[0]).collect();
-    for partition in [own[0], own[1]] {
+    let own = topic.pair();
+    for partition in own {
         world.produce(&topic, partition, &plain(world.t0, 1)).await;
     }
-    (topic, [own[0], own[1]])
+    (topic, own)
 }
 
 /// The answer, partitions as `a` and `b`.
@@ -37,7 +37,7 @@ async fn incremental(world: &World, t: &mut Transcript) {
     for version in world.each::<FetchRequest>(&[7, 12, 13]) {
         let (topic, own) = two(world, &format!("session{version}")).await;
         let [a, b] = own;
-        let leader = topic.leaders[0];
+        let leader = topic.leaders[a as usize];
         let full = FetchRequest { session_epoch: 0, ..request(&topic, vec![asked(a, 0), asked(b, 0)]) };
         let answer = world.ask(leader, &full, version).await;
         let id = answer.session_id;
@@ -82,7 +82,7 @@ async fn incremental(world: &World, t: &mut Transcript) {
 
 async fn refused(world: &World, t: &mut Transcript) {
     let (topic, own) = two(world, "refused-session").await;
-    let leader = topic.leaders[0];
+    let leader = topic.leaders[own[0] as usize];
     let all = || request(&topic, vec![asked(own[0], 1), asked(own[1], 1)]);
     for version in world.each::<FetchRequest>(&[7, 12]) {
         let unknown = FetchRequest { session_id: 123_456_789, session_epoch: 3, ..all() };
@@ -111,7 +111,7 @@ async fn refused(world: &World, t: &mut Transcript) {
 /// A session is by name or by id.
 async fn by_id(world: &World, t: &mut Transcript) {
     let (topic, own) = two(world, "session-by-id").await;
-    let leader = topic.leaders[0];
+    let leader = topic.leaders[own[0] as usize];
     let all = || request(&topic, vec![asked(own[0], 1), asked(own[1], 1)]);
     for (first, second) in [(12, 13), (13, 12)] {
         let id = world.ask(leader, &FetchRequest { session_epoch: 0, ..all() }, first).await.session_id;

@@ -46,7 +46,7 @@ async fn create(world: &World, t: &mut Transcript) {
         let name = |s: &str| world.name(&format!("{s}-{version}"));
         world.topic(&format!("exists.{version}"), 1, 1, &[]).await;
         let (long, exists) = ("x".repeat(250), world.name(&format!("exists.{version}")));
-        let config = |n, v| asked(&name("config"), 1, 1, &[(n, Some(v))]);
+        let config = |n: &str, v: &str| asked(&name(&format!("config-{n}-{v}")), 1, 1, &[(n, Some(v))]);
         for (case, topic) in [
             ("exists", asked(&exists, 1, 1, &[])),
             ("collides", asked(&exists.replace('.', "_"), 1, 1, &[])),

@@ -24,6 +24,7 @@ impl<'a> Producer<'a> {
         let node = world.coordinator(&id, 1).await;
         let mut this = Self { world, id: id.as_str().into(), node, producer: (-1, -1) };
         let given = this.init((-1, -1), 60_000, 3).await;
+        assert_eq!(given.error_code, ErrorCode::NONE, "{name}");
         this.producer = (given.producer_id, given.producer_epoch);
         this
     }
@@ -305,7 +306,9 @@ async fn offsets(world: &World, t: &mut Transcript) {
         world
             .until("answer", async || {
                 let answer = world.ask(node, &request, version).await;
-                let codes: Vec<_> = answer.topics[0].partitions.iter().map(|p| p.error_code).collect();
+                let mut partitions = answer.topics[0].partitions.clone();
+                partitions.sort_by_key(|p| p.partition_index);
+                let codes: Vec<_> = partitions.iter().map(|p| p.error_code).collect();
                 let busy = [ErrorCode::CONCURRENT_TRANSACTIONS, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS];
                 (!codes.iter().any(|c| busy.contains(c))).then(|| format!("{codes:?}"))
             })
