@@ -152,6 +152,7 @@ impl Sessions {
 
 impl Session {
     fn update(&mut self, request: &FetchRequest) {
+        named(request).into_iter().for_each(|entry| self.put(entry));
         for gone in &request.forgotten_topics_data {
             let topic: Arc<str> = gone.topic.as_str().into();
             for &partition in &gone.partitions {
@@ -160,7 +161,6 @@ impl Session {
                 }
             }
         }
-        named(request).into_iter().for_each(|entry| self.put(entry));
     }
 
     fn put(&mut self, entry: Entry) {

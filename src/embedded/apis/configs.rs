@@ -124,6 +124,7 @@ fn change(
             }
             (ErrorCode::NONE, None)
         }
+        Err((code @ ErrorCode::UNKNOWN_SERVER_ERROR, _)) => (code, None),
         Err((code, text)) => (code, Some(text.into())),
     }
 }

@@ -16,6 +16,10 @@ use crate::wire::messages::fetch::{
 use crate::wire::messages::{FetchRequest, FetchResponse};
 use crate::wire::{ErrorCode, Records};
 
+const UNKNOWN: [ErrorCode; 2] = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+/// From here on consumers may read from followers (KIP-392).
+const FROM_FOLLOWERS: i16 = 11;
+
 /// A fetch that is being served.
 struct Fetching {
     broker: i32,
@@ -48,8 +52,7 @@ impl Serve for FetchRequest {
             min_bytes: usize::try_from(self.min_bytes).unwrap_or_default(),
             absent: Vec::new(),
         };
-        let unknown = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
-        let absent = |entry| fetching.partition(state, entry).is_err_and(|code| unknown.contains(&code));
+        let absent = |entry| fetching.partition(state, entry).is_err_and(|code| UNKNOWN.contains(&code));
         fetching.absent = fetching.plan.partitions.iter().map(absent).collect();
         if fetching.is_enough(state) || self.max_wait_ms <= 0 {
             return Answer::Ready(fetching.read(state));
@@ -84,7 +87,20 @@ async fn wait(cluster: Arc<Shared>, fetching: Fetching, limit: Instant) -> Fetch
 impl Fetching {
     fn partition<'a>(&self, state: &'a mut State, entry: &Entry) -> Result<&'a mut Partition, ErrorCode> {
         let topic = named_or_id(self.version >= 13, &entry.topic, entry.topic_id);
-        state.led(self.broker, topic, entry.asked.partition, entry.asked.current_leader_epoch)
+        let (partition, epoch) = (entry.asked.partition, entry.asked.current_leader_epoch);
+        if self.version < FROM_FOLLOWERS {
+            return state.led(self.broker, topic, partition, epoch);
+        }
+        state.replicated(self.broker, topic, partition, epoch)
+    }
+
+    /// Where the log ends for this broker: a follower has what all have.
+    fn end(&self, partition: &Partition) -> i64 {
+        if partition.leader == self.broker { partition.log.end() } else { partition.log.high_watermark() }
+    }
+
+    fn out_of_range(&self, partition: &Partition, offset: i64) -> bool {
+        offset < partition.log.start() || offset > self.end(partition)
     }
 
     /// Up to where this consumer may read.
@@ -98,7 +114,7 @@ impl Fetching {
         for (entry, _) in self.plan.partitions.iter().zip(&self.absent).filter(|(_, absent)| !**absent) {
             let Ok(partition) = self.partition(state, entry) else { return true };
             let offset = entry.asked.fetch_offset;
-            if out_of_range(partition, offset) || diverging(partition, entry).is_some() {
+            if self.out_of_range(partition, offset) || diverging(partition, entry).is_some() {
                 return true;
             }
             let enough = self.min_bytes.saturating_sub(bytes).max(1);
@@ -156,11 +172,14 @@ impl Fetching {
             records: Some(Records::default()),
             ..Default::default()
         };
+        if entry.asked.partition_max_bytes < 0 {
+            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+        }
         let diverging = diverging(p, entry);
         if let Some(diverging_epoch) = diverging.clone().filter(|at| at.epoch >= 0) {
             return Ok(PartitionData { diverging_epoch, ..data });
         }
-        if diverging.is_some() || out_of_range(p, offset) {
+        if diverging.is_some() || self.out_of_range(p, offset) {
             data.error_code = ErrorCode::OFFSET_OUT_OF_RANGE;
             return Ok(PartitionData { high_watermark: -1, last_stable_offset: -1, log_start_offset: -1, ..data });
         }
@@ -176,10 +195,6 @@ impl Fetching {
         data.records = Some(Records(chunks));
         Ok(data)
     }
-}
-
-fn out_of_range(partition: &Partition, offset: i64) -> bool {
-    offset < partition.log.start() || offset > partition.log.end()
 }
 
 /// Where the log parts from what a fetcher says that it read last (KIP-595); epoch −1 if no such epoch is known.
@@ -205,13 +220,16 @@ fn refused(
         high_watermark: -1,
         ..Default::default()
     };
-    if version >= 12
+    if !UNKNOWN.contains(&error_code) {
+        data.aborted_transactions = None;
+    }
+    if version >= 16
         && matches!(error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
         && let Some((leader_id, leader_epoch, host, port)) =
             leader_hint(state, &entry.topic, entry.topic_id, entry.asked.partition)
     {
         data.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
-        if version >= 16 && response.node_endpoints.iter().all(|n| n.node_id != leader_id) {
+        if response.node_endpoints.iter().all(|n| n.node_id != leader_id) {
             let endpoint = NodeEndpoint { node_id: leader_id, host: host.into(), port: port.into(), rack: None };
             response.node_endpoints.push(endpoint);
         }

@@ -17,6 +17,9 @@ use crate::wire::messages::{
 };
 use crate::wire::{ErrorCode, Request};
 
+/// What can be done with a group, as bits: without access control everybody may do all of it.
+const ALL_OPERATIONS: i32 = 0xd48;
+
 /// Waits for what the group decides. If the cluster ends before it does, the client is told to look for another
 /// coordinator, which is what a client that still listens has to do.
 fn later<R>(
@@ -113,7 +116,13 @@ impl Serve for LeaveGroupRequest {
 impl Serve for DescribeGroupsRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<DescribeGroupsResponse> {
         let groups = self.groups.into_iter().map(|id| match state.coordinates(call.broker, &id) {
-            Ok(()) => state.groups.describe(&id, call.version),
+            Ok(()) => {
+                let mut group = state.groups.describe(&id, call.version);
+                if self.include_authorized_operations && group.error_code == ErrorCode::NONE {
+                    group.authorized_operations = ALL_OPERATIONS;
+                }
+                group
+            }
             Err(error_code) => describe_groups::DescribedGroup { error_code, group_id: id, ..Default::default() },
         });
         Answer::Ready(DescribeGroupsResponse { groups: groups.collect(), ..Default::default() })

@@ -113,7 +113,7 @@ fn append(
     }
     let stamp = partition.stamp(call.wall_ms);
     let appended = partition.log.append(records, &rules, stamp);
-    let appended = appended.map_err(|why| if why.is_of_log() { (why, start) } else { (why, -1) })?;
+    let appended = appended.map_err(|why| if why.in_log { (why, start) } else { (why, -1) })?;
     if !appended.duplicate {
         if let (Some(store), Some(batch)) = (store, partition.log.batches().last()) {
             store.append(&name, index, batch);

@@ -212,6 +212,7 @@ impl Serve for CreatePartitionsRequest {
             };
             let (error_code, error_message) = match grown {
                 Ok(()) => (ErrorCode::NONE, None),
+                Err(Refused { code: code @ ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }) => (code, None),
                 Err(Refused { code, text }) => (code, Some(text.into())),
             };
             TopicResult { name: asked.name.clone(), error_code, error_message }

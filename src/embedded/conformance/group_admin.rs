@@ -78,11 +78,13 @@ async fn states(world: &World, t: &mut Transcript) {
             t.say("one of many", said);
         }
     }
-    let empty = world.coordinator("", 0).await;
-    for version in world.each::<DescribeGroupsRequest>(&[0, 5]) {
-        let request = DescribeGroupsRequest { groups: vec!["".into()], ..Default::default() };
-        let said = described(t, &world.ask(empty, &request, version).await.groups[0]);
-        t.say(format!("v{version}, empty id"), said);
+    let unknown = StrBytes::from(world.name("never-seen").as_str());
+    let node = world.coordinator(&unknown, 0).await;
+    for version in world.each::<DescribeGroupsRequest>(&[3, 5]) {
+        let groups = vec![unknown.clone()];
+        let request = DescribeGroupsRequest { groups, include_authorized_operations: true };
+        let said = described(t, &world.ask(node, &request, version).await.groups[0]);
+        t.say(format!("v{version}, operations of an unknown one"), said);
     }
 }
 

@@ -95,17 +95,16 @@ impl Transcript {
 /// What is not as it should be.
 fn compare(kafka: &str, name: &str, ours: &Transcript, theirs: &Transcript) -> Vec<String> {
     let mut wrong = Vec::new();
-    let here = |d: &&differences::Difference| d.scenario == name && d.on.contains(&kafka);
-    let mut meant: Vec<_> = DIFFERENCES.iter().filter(here).collect();
+    let mut meant: Vec<_> = DIFFERENCES.iter().filter(|d| d.is_of(kafka, name)).collect();
     for ((asked, ours), (theirs_asked, theirs)) in ours.lines.iter().zip(&theirs.lines) {
         if asked != theirs_asked {
             wrong.push(format!("the embedded cluster is at {asked:?}, Kafka at {theirs_asked:?}"));
             return wrong;
         }
-        let is_meant = |d: &&differences::Difference| d.asked == asked && d.embedded == ours && d.kafka == theirs;
         if ours == theirs {
             continue;
-        } else if let Some(at) = meant.iter().position(is_meant) {
+        }
+        if let Some(at) = meant.iter().position(|d| d.is(asked, ours, theirs)) {
             meant.remove(at);
         } else {
             wrong.push(format!("- {asked}\n    embedded: {ours}\n    kafka:    {theirs}"));
@@ -115,7 +114,7 @@ fn compare(kafka: &str, name: &str, ours: &Transcript, theirs: &Transcript) -> V
         wrong.push(format!("{} lines from the embedded cluster, {} from Kafka", ours.lines.len(), theirs.lines.len()));
     }
     for gone in meant {
-        wrong.push(format!("{:?} does not differ as the table says: {gone:?}", gone.asked));
+        wrong.push(format!("{:?} does not differ as the table says: {gone:?}", gone.asked()));
     }
     wrong
 }

@@ -73,7 +73,7 @@ fn described(topic: &metadata::Topic, version: i16) -> String {
     });
     let mut partitions: Vec<_> = partitions.collect();
     partitions.sort_by_key(|p| p.1);
-    let ops = if version >= 8 && topic.topic_authorized_operations != i32::MIN { ", operations" } else { "" };
+    let ops = if version >= 8 { format!(", operations {:x}", topic.topic_authorized_operations) } else { String::new() };
     format!(
         "{} {:?}, id {}, internal {}{ops}, {partitions:?}",
         topic.error_code,
@@ -119,6 +119,17 @@ async fn topics(world: &World, t: &mut Transcript) {
             };
             t.say(format!("v{version}, {case}"), said.replace(&long, "long"));
         }
+    }
+    for name in [&topic.name, &absent.as_str().into()] {
+        let request = MetadataRequest {
+            topics: Some(vec![named(name)]),
+            allow_auto_topic_creation: false,
+            include_topic_authorized_operations: true,
+            include_cluster_authorized_operations: true,
+        };
+        let answer = world.ask(world.any(), &request, 9).await;
+        let cluster = answer.cluster_authorized_operations;
+        t.say(format!("operations of {name}"), format!("{cluster:x} {}", described(&answer.topics[0], 9)));
     }
     let twice = vec![named(&topic.name), named(&topic.name)];
     let request = MetadataRequest { topics: Some(twice), allow_auto_topic_creation: false, ..Default::default() };

@@ -161,8 +161,15 @@ async fn moved_leader(world: &World, t: &mut Transcript) {
         t.say(format!("read up to {offset} {case}"), format!("{} {epoch} {}", p.error_code, p.diverging_epoch.end_offset));
     }
     let follower = first % 3 + 1;
-    let answer = world.ask(follower, &request(&topic, vec![asked(0, 0)]), 11).await;
-    t.say("a follower", fetched(&answer.responses[0].partitions[0]));
+    for version in world.each::<FetchRequest>(&[10, 11]) {
+        for (case, current_leader_epoch) in [("", -1), (" with the epoch", epoch), (" with the old epoch", old)] {
+            let partition = FetchPartition { current_leader_epoch, ..asked(0, 0) };
+            let answer = world.ask(follower, &request(&topic, vec![partition]), version).await;
+            let p = &answer.responses[0].partitions[0];
+            let hint = (p.current_leader.leader_id == leader, answer.node_endpoints.len());
+            t.say(format!("a follower v{version}{case}"), format!("{} hint {hint:?}", p.error_code));
+        }
+    }
     let asked = RequestPartition { timestamp: -1, ..Default::default() };
     let r = world.list_offsets(follower, &topic, asked, false, 5).await;
     t.say("a follower lists", listed(world, &r));

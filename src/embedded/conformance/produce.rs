@@ -113,13 +113,13 @@ async fn refused(world: &World, t: &mut Transcript) {
         ("base offset not 0", edit(&good, |h| h.base_offset = 100)),
         ("control", edit(&good, |h| h.attributes |= 1 << 5)),
         ("unknown codec", edit(&good, |h| h.attributes |= 7)),
-        ("not gzip", edit(&good, |h| h.attributes |= 1)),
         ("transactional by nobody", edit(&good, |h| h.attributes |= 1 << 4)),
         ("log append time by the client", edit(&good, |h| h.attributes |= 1 << 3)),
         ("from the future", plain(future, 3)),
         ("from 1970", plain(1, 1)),
         ("without time", plain(-1, 1)),
         ("a good one again", good.clone()),
+        ("not gzip", edit(&good, |h| h.attributes |= 1)),
     ];
     for (case, bytes) in cases {
         let request = produce_request(&topic, 0, &bytes, None, -1);

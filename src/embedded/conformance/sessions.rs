@@ -122,7 +122,7 @@ async fn by_id(world: &World, t: &mut Transcript) {
     }
     let other = Topic { id: crate::wire::Uuid([5; 16]), ..topic.clone() };
     let mut both = FetchRequest { session_epoch: 0, ..all() };
-    both.topics.extend(request(&other, vec![asked(0, 0)]).topics);
+    both.topics.extend(request(&other, vec![asked(9, 0)]).topics);
     let answer = world.ask(leader, &both, 13).await;
     t.say("an unknown id among them", said(&answer, own, 0));
     let next = FetchRequest { session_id: answer.session_id, session_epoch: 1, ..Default::default() };

@@ -245,7 +245,11 @@ async fn write(world: &World, t: &mut Transcript) {
     let answer = world.ask(topic.leaders[0], &nobody, 11).await;
     t.say("under no id", produced(world, &answer.responses[0].partition_responses[0]));
     t.say("commit", p.end((id, epoch), true, 3).await.error_code);
-    world.ends_at(&topic, 0, world.offset(&topic, 0, -1, false).await.offset, true).await;
+    world.until("end of the transaction", async || {
+        let (seen, stable) = (world.offset(&topic, 0, -1, false).await, world.offset(&topic, 0, -1, true).await);
+        (seen.offset == stable.offset).then_some(())
+    })
+    .await;
     t.say("after the end", p.write((id, epoch), 3, &topic, 0, 1).await);
     t.say("end", world.offset(&topic, 0, -1, true).await.offset);
 }

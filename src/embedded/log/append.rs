@@ -123,10 +123,10 @@ fn only_batch(records: Bytes) -> Result<RawBatch, Rejected> {
         Some(Ok(batch)) => batch,
         Some(Err(RecordsError::UnknownMagic(_))) => return Err(Rejected::UNKNOWN_MAGIC),
         Some(Err(_)) => return Err(ErrorCode::CORRUPT_MESSAGE.into()),
-        None => return Err(ErrorCode::INVALID_RECORD.into()),
+        None => return Err(Rejected::NOT_ONE),
     };
     if all.next().is_some() || all.remaining() > 0 {
-        return Err(ErrorCode::INVALID_RECORD.into());
+        return Err(Rejected::NOT_ONE);
     }
     Ok(first)
 }
