@@ -169,10 +169,13 @@ impl State {
         let topic = self.topic_mut(topic)?;
         let partition = usize::try_from(partition).ok().and_then(|p| topic.partitions.get_mut(p));
         let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        // Only a replica knows the epoch.
+        if partition.replicas.contains(&broker) {
+            partition.check_epoch(epoch)?;
+        }
         if partition.leader != broker {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
-        partition.check_epoch(epoch)?;
         Ok(partition)
     }
 

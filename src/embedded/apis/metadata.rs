@@ -12,6 +12,10 @@ use crate::wire::messages::{
 };
 use crate::wire::{ErrorCode, StrBytes, Uuid};
 
+/// What may be done with a topic and with the cluster, as bits: without access control everybody may do all of it.
+const TOPIC_OPERATIONS: i32 = 0xdf8;
+const CLUSTER_OPERATIONS: i32 = 0x1fa0;
+
 impl Serve for MetadataRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<MetadataResponse> {
         let all = match &self.topics {
@@ -27,7 +31,13 @@ impl Serve for MetadataRequest {
             asked.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
             asked.into_iter().map(|topic| find(call, state, topic, create)).collect()
         };
+        let mut topics: Vec<metadata::Topic> = topics;
+        if self.include_topic_authorized_operations {
+            topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
+        }
+        let with_cluster = self.include_cluster_authorized_operations;
         Answer::Ready(MetadataResponse {
+            cluster_authorized_operations: if with_cluster { CLUSTER_OPERATIONS } else { i32::MIN },
             brokers: state
                 .running()
                 .map(|(node_id, broker)| metadata::Broker {
@@ -111,7 +121,9 @@ impl Serve for DescribeClusterRequest {
             port: broker.port.into(),
             ..Default::default()
         });
+        let with_operations = self.include_cluster_authorized_operations;
         Answer::Ready(DescribeClusterResponse {
+            cluster_authorized_operations: if with_operations { CLUSTER_OPERATIONS } else { i32::MIN },
             cluster_id: state.cluster_id.as_str().into(),
             controller_id: state.controller(),
             brokers: brokers.collect(),

@@ -101,7 +101,11 @@ fn append(
     let min_insync = found.number("min.insync.replicas");
     let records = records.into_bytes();
     if let Some(id) = request.transactional_id.as_deref() {
-        state.transactions.check_write(id, &records, (&name, index)).map_err(at_once)?;
+        state.transactions.check_write(id, &records, (&name, index)).map_err(|code| match code {
+            // From here on clients know the code that says so of anything that can be mended by an abort.
+            ErrorCode::INVALID_TXN_STATE if call.version >= 11 => at_once(ErrorCode::TRANSACTION_ABORTABLE),
+            code => at_once(code),
+        })?;
     }
     let running: Vec<i32> = state.running().map(|(id, _)| id).collect();
     let store = state.store.clone();

@@ -73,7 +73,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         on: BOTH,
         scenario: "produce::refused",
         asked: "not gzip",
-        embedded: "NONE at 9 start 0 bad []",
+        embedded: "NONE at 11 start 0 bad []",
         kafka: "UNKNOWN_SERVER_ERROR at -1 start 0 bad []",
         why: GZIP,
     },

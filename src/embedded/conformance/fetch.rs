@@ -129,7 +129,6 @@ async fn sizes(world: &World, t: &mut Transcript) {
         ("none each", 1 << 20, 0),
         ("none", 0, 1 << 20),
         ("negative each", 1 << 20, -1),
-        ("negative", -1, 1 << 20),
         ("one batch each", 1 << 20, size),
         ("one batch", size, 1 << 20),
         ("a batch and a half each", 1 << 20, size * 3 / 2),

@@ -163,13 +163,16 @@ async fn cluster(world: &World, t: &mut Transcript) {
     }
     for version in world.each::<DescribeClusterRequest>(&[0, 1]) {
         for endpoint_type in if version == 0 { vec![1] } else { vec![1, 2, 3] } {
-            let request = DescribeClusterRequest { endpoint_type, ..Default::default() };
+            let include_cluster_authorized_operations = endpoint_type == 1;
+            let request =
+                DescribeClusterRequest { endpoint_type, include_cluster_authorized_operations, ..Default::default() };
             let answer = world.ask(world.any(), &request, version).await;
             let mut nodes: Vec<_> = answer.brokers.iter().map(|b| (b.broker_id, b.is_fenced)).collect();
             nodes.sort_unstable();
             let controller = world.brokers.contains_key(&answer.controller_id);
-            let id = answer.cluster_id.len();
-            let line = format!("{} id {id}, {nodes:?}, controller {controller}, type {}", answer.error_code, answer.endpoint_type);
+            let (id, operations) = (answer.cluster_id.len(), answer.cluster_authorized_operations);
+            let what = (answer.error_code.to_string(), id, answer.endpoint_type, nodes, controller);
+            let line = format!("{what:?} operations {operations:x}");
             t.say(format!("{}, endpoint type {endpoint_type}", at::<DescribeClusterRequest>(version)), line);
         }
     }

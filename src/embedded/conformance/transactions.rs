@@ -81,11 +81,23 @@ impl<'a> Producer<'a> {
     }
 
     async fn write(&self, by_: (i64, i16), sequence: i32, topic: &Topic, partition: i32, n: usize) -> String {
+        self.write_at(by_, sequence, topic, partition, n, 11).await
+    }
+
+    async fn write_at(
+        &self,
+        by_: (i64, i16),
+        sequence: i32,
+        topic: &Topic,
+        partition: i32,
+        n: usize,
+        version: i16,
+    ) -> String {
         let bytes = transactional(&batch(by(by_.0, by_.1, sequence), self.world.t0, n));
         let request = produce_request(topic, partition, &bytes, Some(&self.id), -1);
         let leader = topic.leaders[partition as usize];
         let ask = async || {
-            let answer = self.world.ask(leader, &request, 11).await;
+            let answer = self.world.ask(leader, &request, version).await;
             let answer = &answer.responses[0].partition_responses[0];
             // Not at once: the broker asks the coordinator first.
             let busy = [ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::CONCURRENT_TRANSACTIONS];
@@ -228,12 +240,13 @@ async fn write(world: &World, t: &mut Transcript) {
     let topic = world.topic("written", 2, 1, &[]).await;
     let p = Producer::new(world, "write").await;
     let (id, epoch) = p.producer;
-    t.say("nothing open", p.write((id, epoch), 0, &topic, 0, 1).await);
+    for version in [3, 10, 11] {
+        t.say(format!("v{version}, nothing open"), p.write_at((id, epoch), 0, &topic, 0, 1, version).await);
+    }
     p.add((id, epoch), &[(&topic, 0)], 3).await;
     t.say("added", p.write((id, epoch), 0, &topic, 0, 2).await);
     t.say("again", p.write((id, epoch), 0, &topic, 0, 2).await);
     t.say("not added", p.write((id, epoch), 0, &topic, 1, 1).await);
-    t.say("newer epoch", p.write((id, epoch + 1), 0, &topic, 0, 1).await);
     t.say("a gap", p.write((id, epoch), 5, &topic, 0, 1).await);
     let bytes = batch(by(id, epoch, 2), world.t0, 1);
     t.say("not of the transaction", produced(world, &world.produce(&topic, 0, &bytes).await));
@@ -244,6 +257,7 @@ async fn write(world: &World, t: &mut Transcript) {
     let nobody = produce_request(&topic, 0, &bytes, None, -1);
     let answer = world.ask(topic.leaders[0], &nobody, 11).await;
     t.say("under no id", produced(world, &answer.responses[0].partition_responses[0]));
+    t.say("newer epoch", p.write((id, epoch + 1), 0, &topic, 0, 1).await);
     t.say("commit", p.end((id, epoch), true, 3).await.error_code);
     world.until("end of the transaction", async || {
         let (seen, stable) = (world.offset(&topic, 0, -1, false).await, world.offset(&topic, 0, -1, true).await);
