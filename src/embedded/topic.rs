@@ -46,10 +46,7 @@ impl Topic {
             max_message_bytes: usize::try_from(self.number("max.message.bytes")).unwrap_or_default(),
             log_append_time: self.config("message.timestamp.type").trim() == "LogAppendTime",
             compacted: self.is_compacted(),
-            timestamps: (
-                self.number("message.timestamp.before.max.ms"),
-                self.number("message.timestamp.after.max.ms"),
-            ),
+            timestamps: (self.number("message.timestamp.before.max.ms"), self.number("message.timestamp.after.max.ms")),
         }
     }
 }

@@ -70,11 +70,7 @@ pub(super) const TOPIC_CONFIGS: &[Setting] = &[
     setting("cleanup.policy", "delete", Kind::List(Some(&["compact", "delete"]))),
     setting("compression.gzip.level", "-1", Kind::Int(-1, 9)),
     setting("compression.lz4.level", "9", Kind::Int(1, 17)),
-    setting(
-        "compression.type",
-        "producer",
-        Kind::Text(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
-    ),
+    setting("compression.type", "producer", Kind::Text(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"])),
     setting("compression.zstd.level", "3", Kind::Int(-131_072, 22)),
     setting("delete.retention.ms", "86400000", Kind::Long(0)),
     setting("file.delete.delay.ms", "60000", Kind::Long(0)),

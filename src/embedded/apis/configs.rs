@@ -6,8 +6,8 @@ use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::state::{State, TopicRef};
 use crate::embedded::topic::{Topic, is_legal_name};
 use crate::embedded::topic_configs::{Kind, Setting, TOPIC_CONFIGS, check_config, items, setting_named};
-use crate::wire::messages::incremental_alter_configs::AlterableConfig;
 use crate::wire::messages::describe_configs::{ConfigEntry, Resource, ResourceConfigs};
+use crate::wire::messages::incremental_alter_configs::AlterableConfig;
 use crate::wire::messages::{
     AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, alter_configs, incremental_alter_configs,

@@ -214,12 +214,8 @@ fn refused(
     entry: &Entry,
     error_code: ErrorCode,
 ) -> PartitionData {
-    let mut data = PartitionData {
-        partition_index: entry.asked.partition,
-        error_code,
-        high_watermark: -1,
-        ..Default::default()
-    };
+    let mut data =
+        PartitionData { partition_index: entry.asked.partition, error_code, high_watermark: -1, ..Default::default() };
     if !UNKNOWN.contains(&error_code) {
         data.aborted_transactions = None;
     }

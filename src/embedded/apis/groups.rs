@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::embedded::KafkaVersion;
 use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::groups::Token;
 use crate::embedded::refuse::Refuse;
@@ -17,8 +18,11 @@ use crate::wire::messages::{
 };
 use crate::wire::{ErrorCode, Request};
 
-/// What can be done with a group, as bits: without access control everybody may do all of it.
-const ALL_OPERATIONS: i32 = 0xd48;
+/// What can be done with a group, as bits: without access control everybody may do all of it. From 4.0 on it has
+/// settings, too.
+fn all_operations(version: KafkaVersion) -> i32 {
+    if version >= KafkaVersion::V4_0 { 0xd48 } else { 0x148 }
+}
 
 /// Waits for what the group decides. If the cluster ends before it does, the client is told to look for another
 /// coordinator, which is what a client that still listens has to do.
@@ -119,7 +123,7 @@ impl Serve for DescribeGroupsRequest {
             Ok(()) => {
                 let mut group = state.groups.describe(&id, call.version);
                 if self.include_authorized_operations && group.error_code == ErrorCode::NONE {
-                    group.authorized_operations = ALL_OPERATIONS;
+                    group.authorized_operations = all_operations(state.settings.version);
                 }
                 group
             }

@@ -29,7 +29,8 @@ impl Serve for ListOffsetsRequest {
                 let by = topic_ref(&topic.name, Uuid::ZERO);
                 let led = state.led(call.broker, by, asked.partition_index, asked.current_leader_epoch);
                 let mut answer = ResponsePartition { partition_index: asked.partition_index, ..Default::default() };
-                let led = if is_known(asked.timestamp, call.version) { led } else { Err(ErrorCode::UNSUPPORTED_VERSION) };
+                let led =
+                    if is_known(asked.timestamp, call.version) { led } else { Err(ErrorCode::UNSUPPORTED_VERSION) };
                 match led.and_then(|p| look_up(p, asked, committed_only)) {
                     Ok(Some((offset, timestamp, leader_epoch))) => {
                         (answer.offset, answer.timestamp, answer.leader_epoch) = (offset, timestamp, leader_epoch);

@@ -100,10 +100,13 @@ fn append(
     let (name, rules) = (name.clone(), found.rules());
     let min_insync = found.number("min.insync.replicas");
     let records = records.into_bytes();
-    if let Some(id) = request.transactional_id.as_deref() {
+    // What the partition knows to be in an open transaction is not asked for again.
+    let ongoing = state.partition(&name, index).is_some_and(|p| p.log.is_ongoing(&records));
+    if let Some(id) = request.transactional_id.as_deref().filter(|_| !ongoing) {
         state.transactions.check_write(id, &records, (&name, index)).map_err(|code| match code {
             // From here on clients know the code that says so of anything that can be mended by an abort.
             ErrorCode::INVALID_TXN_STATE if call.version >= 11 => at_once(ErrorCode::TRANSACTION_ABORTABLE),
+            ErrorCode::INVALID_TXN_STATE => (Rejected::NOT_IN_TRANSACTION, -1),
             code => at_once(code),
         })?;
     }

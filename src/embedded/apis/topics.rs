@@ -165,8 +165,7 @@ impl Serve for CreateTopicsRequest {
                     let (num_partitions, replication_factor) = (plan.replicas.len() as i32, plan.replication);
                     let configs = all_configs(&plan.configs);
                     let env = &call.cluster.env;
-                    let topic_id =
-                        if self.validate_only { new_id(env) } else { add(env, state, &asked.name, plan) };
+                    let topic_id = if self.validate_only { new_id(env) } else { add(env, state, &asked.name, plan) };
                     CreatedTopic {
                         name: asked.name.clone(),
                         topic_id,

@@ -34,12 +34,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new(
-        side: &'static str,
-        bootstrap: &str,
-        tag: &str,
-        embedded: Option<EmbeddedCluster>,
-    ) -> Self {
+    pub(super) async fn new(side: &'static str, bootstrap: &str, tag: &str, embedded: Option<EmbeddedCluster>) -> Self {
         let env = Env::system();
         let first = bootstrap.split(',').next().and_then(|b| b.rsplit_once(':')).unwrap();
         let seed = BTreeMap::from([(0, (first.0.to_owned(), first.1.parse().unwrap()))]);

@@ -11,11 +11,15 @@ super::scenarios! { "configs": defaults overridden described alter alter_whole d
 
 const TOPIC: i8 = 2;
 
-async fn describe(world: &World, resource: (i8, &str), keys: Option<&[&str]>, version: i16) -> describe_configs::ResourceConfigs {
+async fn describe(
+    world: &World,
+    resource: (i8, &str),
+    keys: Option<&[&str]>,
+    version: i16,
+) -> describe_configs::ResourceConfigs {
     let keys = keys.map(|keys| keys.iter().map(|k| StrBytes::from(*k)).collect());
     let (resource_type, name) = resource;
-    let resource =
-        describe_configs::Resource { resource_type, resource_name: name.into(), configuration_keys: keys };
+    let resource = describe_configs::Resource { resource_type, resource_name: name.into(), configuration_keys: keys };
     let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
     world.ask(world.any(), &request, version).await.results.remove(0)
 }
@@ -42,7 +46,8 @@ async fn defaults(world: &World, t: &mut Transcript) {
 }
 
 async fn overridden(world: &World, t: &mut Transcript) {
-    let own = [("retention.ms", "1000"), ("cleanup.policy", "compact"), ("preallocate", "true"), ("compression.type", "lz4")];
+    let own =
+        [("retention.ms", "1000"), ("cleanup.policy", "compact"), ("preallocate", "true"), ("compression.type", "lz4")];
     let topic = world.topic("own", 1, 1, &own).await;
     let keys = ["retention.ms", "cleanup.policy", "retention.bytes", "preallocate", "compression.type", "nonsense"];
     for version in world.each::<DescribeConfigsRequest>(&[1, 3]) {
@@ -120,8 +125,16 @@ async fn alter(world: &World, t: &mut Transcript) {
         ("delete the unknown", (TOPIC, name), vec![change("nonsense", 1, None)]),
         ("unknown", (TOPIC, name), vec![change("nonsense", 0, Some("1"))]),
         ("bad value", (TOPIC, name), vec![change("retention.ms", 0, Some("soon"))]),
-        ("one good one bad", (TOPIC, name), vec![change("retention.ms", 0, Some("9")), change("segment.ms", 0, Some("x"))]),
-        ("the same twice", (TOPIC, name), vec![change("retention.ms", 0, Some("9")), change("retention.ms", 0, Some("8"))]),
+        (
+            "one good one bad",
+            (TOPIC, name),
+            vec![change("retention.ms", 0, Some("9")), change("segment.ms", 0, Some("x"))],
+        ),
+        (
+            "the same twice",
+            (TOPIC, name),
+            vec![change("retention.ms", 0, Some("9")), change("retention.ms", 0, Some("8"))],
+        ),
         ("nothing", (TOPIC, name), vec![]),
         ("unknown topic", (TOPIC, absent), vec![change("retention.ms", 0, Some("1"))]),
         ("illegal topic", (TOPIC, "a b"), vec![change("retention.ms", 0, Some("1"))]),

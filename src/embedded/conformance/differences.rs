@@ -30,9 +30,13 @@ impl Difference {
 
 const BOTH: &[&str] = &["4.2.0", "3.9.1"];
 const NEW: &[&str] = &["4.2.0"];
+const OLD: &[&str] = &["3.9.1"];
 
-const TEST_CLUSTER: &str = "the real brokers run with a smaller log.index.size.max.bytes, to spare test machines' disks";
+const TEST_CLUSTER: &str =
+    "the real brokers run with a smaller log.index.size.max.bytes, to spare test machines' disks";
 const ELR: &str = "a Kafka cluster that began with 4.1 or later has min.insync.replicas set for all its brokers";
+const OLD_DEFAULTS: &str = "topics' settings are those of Kafka 4.2, whichever release's versions are offered";
+const OLD_COORDINATOR: &str = "Kafka 3.9's group coordinator is an older one than that which is imitated";
 const GZIP: &str = "this crate cannot read gzip, so that the embedded cluster takes such batches unseen";
 
 /// All of them.
@@ -76,5 +80,93 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         embedded: "NONE at 11 start 0 bad []",
         kafka: "UNKNOWN_SERVER_ERROR at -1 start 0 bad []",
         why: GZIP,
+    },
+    Difference {
+        on: OLD,
+        scenario: "commits::simple",
+        asked: "v9, a generation of an unknown group",
+        embedded: "GROUP_ID_NOT_FOUND",
+        kafka: "ILLEGAL_GENERATION",
+        why: OLD_COORDINATOR,
+    },
+    Difference {
+        on: OLD,
+        scenario: "commits::simple",
+        asked: "v9, generation 0 of an unknown group",
+        embedded: "GROUP_ID_NOT_FOUND",
+        kafka: "ILLEGAL_GENERATION",
+        why: OLD_COORDINATOR,
+    },
+    Difference {
+        on: OLD,
+        scenario: "configs::defaults",
+        asked: "v1, message.timestamp.after.max.ms",
+        embedded: r#"Some("3600000") (5, false, false, 0, 0) Some("")"#,
+        kafka: r#"Some("9223372036854775807") (5, false, false, 0, 0) Some("")"#,
+        why: OLD_DEFAULTS,
+    },
+    Difference {
+        on: OLD,
+        scenario: "configs::defaults",
+        asked: "v1, others",
+        embedded: "",
+        kafka: "message.downconversion.enable message.format.version message.timestamp.difference.max.ms",
+        why: OLD_DEFAULTS,
+    },
+    Difference {
+        on: OLD,
+        scenario: "configs::defaults",
+        asked: "v4, message.timestamp.after.max.ms",
+        embedded: r#"Some("3600000") (5, false, false, 5, 0) None"#,
+        kafka: r#"Some("9223372036854775807") (5, false, false, 5, 0) None"#,
+        why: OLD_DEFAULTS,
+    },
+    Difference {
+        on: OLD,
+        scenario: "configs::defaults",
+        asked: "v4, others",
+        embedded: "",
+        kafka: "message.downconversion.enable message.format.version message.timestamp.difference.max.ms",
+        why: OLD_DEFAULTS,
+    },
+    Difference {
+        on: OLD,
+        scenario: "produce::times",
+        asked: "default, in 2 hours",
+        embedded: "INVALID_TIMESTAMP at -1 start 0 bad [0, 1] with a text",
+        kafka: "NONE at 6 start 0 bad []",
+        why: OLD_DEFAULTS,
+    },
+    Difference {
+        on: OLD,
+        scenario: "group_admin::states",
+        asked: "preparing, DescribeGroups v0",
+        embedded: r#"NONE text false ("PreparingRebalance", "consumer", "") ["A None conformance /127.0.0.1 (0, 4)", "B None conformance /127.0.0.1 (0, 0)"] 80000000"#,
+        kafka: r#"NONE text false ("PreparingRebalance", "consumer", "") ["A None conformance /127.0.0.1 (0, 0)", "B None conformance /127.0.0.1 (0, 0)"] 80000000"#,
+        why: OLD_COORDINATOR,
+    },
+    Difference {
+        on: OLD,
+        scenario: "group_admin::states",
+        asked: "preparing, DescribeGroups v5",
+        embedded: r#"NONE text false ("PreparingRebalance", "consumer", "") ["A None conformance /127.0.0.1 (0, 4)", "B None conformance /127.0.0.1 (0, 0)"] 80000000"#,
+        kafka: r#"NONE text false ("PreparingRebalance", "consumer", "") ["A None conformance /127.0.0.1 (0, 0)", "B None conformance /127.0.0.1 (0, 0)"] 80000000"#,
+        why: OLD_COORDINATOR,
+    },
+    Difference {
+        on: OLD,
+        scenario: "naming::wrong_coordinator",
+        asked: "OffsetFetch v1",
+        embedded: r#"NONE; committed (0, -1, -1, Some("")) NOT_COORDINATOR; committed (1, -1, -1, Some("")) NOT_COORDINATOR"#,
+        kafka: "NONE",
+        why: OLD_COORDINATOR,
+    },
+    Difference {
+        on: OLD,
+        scenario: "offsets::unknown",
+        asked: "twice",
+        embedded: "INVALID_REQUEST -1 time -1 epoch -1",
+        kafka: "INVALID_REQUEST -1 time -1 epoch -1; INVALID_REQUEST -1 time -1 epoch -1",
+        why: "Kafka 3.9 answers once for each mention",
     },
 ];

@@ -25,19 +25,17 @@ pub(super) fn request(topic: &Topic, partitions: Vec<FetchPartition>) -> FetchRe
 
 /// A partition's answer in words; records as base offset, count and whether it is a marker.
 pub(super) fn fetched(p: &PartitionData) -> String {
-    let records = p.records.clone().map(|records| {
-        let all = batches(records.into_bytes()).filter_map(Result::ok);
-        let words = all.map(|b| {
-            let h = b.header();
-            format!("{}+{}{}", h.base_offset, h.records_count, if h.is_control() { "!" } else { "" })
-        });
-        words.collect::<Vec<_>>().join(" ")
+    let all = batches(p.records.clone().unwrap_or_default().into_bytes()).filter_map(Result::ok);
+    let words = all.map(|b| {
+        let h = b.header();
+        format!("{}+{}{}", h.base_offset, h.records_count, if h.is_control() { "!" } else { "" })
     });
+    let records = words.collect::<Vec<_>>().join(" ");
     let ends = (p.high_watermark, p.last_stable_offset, p.log_start_offset);
     let aborted = p.aborted_transactions.as_ref().map(|all| all.iter().map(|a| a.first_offset).collect::<Vec<_>>());
     let diverging = (p.diverging_epoch.epoch, p.diverging_epoch.end_offset);
     let diverging = if diverging == (-1, -1) { String::new() } else { format!(" diverging {diverging:?}") };
-    format!("{} {ends:?} records {records:?} aborted {aborted:?}{diverging}", p.error_code)
+    format!("{} {ends:?} records [{records}] aborted {aborted:?}{diverging}", p.error_code)
 }
 
 /// What a fetch from there gives, at the newest version that names topics.
@@ -59,7 +57,10 @@ async fn offsets(world: &World, t: &mut Transcript) {
                 let answer = world.ask(topic.leaders[0], &request, version).await;
                 let p = &answer.responses[0].partitions[0];
                 let top = (answer.error_code.to_string(), answer.session_id, p.preferred_read_replica);
-                t.say(format!("v{version}, isolation {isolation_level}, from {offset}"), format!("{top:?} {}", fetched(p)));
+                t.say(
+                    format!("v{version}, isolation {isolation_level}, from {offset}"),
+                    format!("{top:?} {}", fetched(p)),
+                );
             }
         }
     }
@@ -68,7 +69,10 @@ async fn offsets(world: &World, t: &mut Transcript) {
     for isolation_level in [2, -1] {
         let request = FetchRequest { isolation_level, ..request(&topic, vec![asked(0, 0)]) };
         let said = world.try_ask(topic.leaders[0], &request, 11).await;
-        t.say(format!("isolation {isolation_level}"), said.map_or_else(Into::into, |a| fetched(&a.responses[0].partitions[0])));
+        t.say(
+            format!("isolation {isolation_level}"),
+            said.map_or_else(Into::into, |a| fetched(&a.responses[0].partitions[0])),
+        );
     }
     let nothing = FetchRequest { max_bytes: 1000, ..Default::default() };
     t.say("nothing", world.ask(1, &nothing, 11).await.responses.len());
@@ -89,17 +93,17 @@ async fn waiting(world: &World, t: &mut Transcript) {
         let at: Vec<_> = answer.responses.iter().flat_map(|r| &r.partitions).map(fetched).collect();
         format!("waited {waited}, {}", at.join("; "))
     };
-    let wait = |min_bytes, offset| FetchRequest {
-        max_wait_ms: 300,
-        min_bytes,
-        ..request(&topic, vec![asked(0, offset)])
-    };
+    let wait =
+        |min_bytes, offset| FetchRequest { max_wait_ms: 300, min_bytes, ..request(&topic, vec![asked(0, offset)]) };
     t.say("at the end", timed(wait(1, 2)).await);
     t.say("at the end, no bytes wanted", timed(wait(0, 2)).await);
     t.say("enough", timed(wait(1, 0)).await);
     t.say("too little", timed(wait(10_000, 0)).await);
     t.say("out of range", timed(wait(1, 9)).await);
-    t.say("nothing", timed(FetchRequest { max_wait_ms: 300, min_bytes: 1, max_bytes: 1000, ..Default::default() }).await);
+    t.say(
+        "nothing",
+        timed(FetchRequest { max_wait_ms: 300, min_bytes: 1, max_bytes: 1000, ..Default::default() }).await,
+    );
     let mixed = FetchRequest { max_wait_ms: 300, min_bytes: 1, ..request(&topic, vec![asked(0, 2), asked(9, 0)]) };
     t.say("an error among them", timed(mixed).await);
     let long = FetchRequest { max_wait_ms: 7000, min_bytes: 1, ..request(&topic, vec![asked(0, 2)]) };
@@ -110,7 +114,10 @@ async fn waiting(world: &World, t: &mut Transcript) {
     let begun = Instant::now();
     let (answer, at) = tokio::join!(world.ask(leader, &long, 11), produce);
     let early = begun.elapsed() < Duration::from_secs(5);
-    t.say(format!("woken by a record at {at}"), format!("early {early}, {}", fetched(&answer.responses[0].partitions[0])));
+    t.say(
+        format!("woken by a record at {at}"),
+        format!("early {early}, {}", fetched(&answer.responses[0].partitions[0])),
+    );
 }
 
 async fn sizes(world: &World, t: &mut Transcript) {

@@ -26,7 +26,7 @@ fn described(t: &Transcript, g: &describe_groups::DescribedGroup) -> String {
 }
 
 async fn look(world: &World, t: &mut Transcript, state: &str, member: &Member<'_>) {
-    for version in world.each::<DescribeGroupsRequest>(&[0, 3, 5]) {
+    for version in world.each::<DescribeGroupsRequest>(&[0, 5]) {
         let request = DescribeGroupsRequest { groups: vec![member.group.clone()], ..Default::default() };
         let answer = world.ask(member.node, &request, version).await;
         let said = described(t, &answer.groups[0]);
@@ -34,17 +34,30 @@ async fn look(world: &World, t: &mut Transcript, state: &str, member: &Member<'_
     }
     for version in world.each::<ListGroupsRequest>(&[0, 3, 4]) {
         let filters: &[&[&str]] = match version {
-            4.. => &[&[], &["Stable"], &["stable", "Empty"], &["PreparingRebalance"], &["CompletingRebalance"], &["nonsense"], &["Dead"]],
+            4.. => &[
+                &[],
+                &["Stable"],
+                &["stable", "Empty"],
+                &["PreparingRebalance"],
+                &["CompletingRebalance"],
+                &["nonsense"],
+                &["Dead"],
+            ],
             _ => &[&[]],
         };
         let types: &[&[&str]] = if version >= 5 { &[&[], &["classic"], &["Consumer"], &["nonsense"]] } else { &[&[]] };
-        for (states, types) in filters.iter().map(|f| (f, types[0])).chain(types[1..].iter().map(|f| (&filters[0], *f))) {
+        for (states, types) in filters.iter().map(|f| (f, types[0])).chain(types[1..].iter().map(|f| (&filters[0], *f)))
+        {
             let list = |all: &[&str]| all.iter().map(|s| StrBytes::from(*s)).collect();
             let request = ListGroupsRequest { states_filter: list(states), types_filter: list(types) };
             let answer = world.ask(member.node, &request, version).await;
             let found = answer.groups.iter().find(|g| g.group_id == member.group);
-            let said = found.map(|g| (g.protocol_type.to_string(), g.group_state.to_string(), g.group_type.to_string()));
-            t.say(format!("{state}, {}, {states:?} {types:?}", at::<ListGroupsRequest>(version)), format!("{} {said:?}", answer.error_code));
+            let said =
+                found.map(|g| (g.protocol_type.to_string(), g.group_state.to_string(), g.group_type.to_string()));
+            t.say(
+                format!("{state}, {}, {states:?} {types:?}", at::<ListGroupsRequest>(version)),
+                format!("{} {said:?}", answer.error_code),
+            );
         }
     }
 }

@@ -78,8 +78,7 @@ impl World {
     /// The topic as a broker's Metadata has it, once it has so many partitions and all of them a leader.
     pub(super) async fn look_up(&self, broker: i32, name: &str, partitions: i32) -> Option<Topic> {
         let topics = vec![metadata::RequestTopic { name: Some(name.into()), ..Default::default() }];
-        let request =
-            MetadataRequest { topics: Some(topics), allow_auto_topic_creation: false, ..Default::default() };
+        let request = MetadataRequest { topics: Some(topics), allow_auto_topic_creation: false, ..Default::default() };
         let answer = self.ask(broker, &request, 12).await;
         let topic = answer.topics.into_iter().next()?;
         let mut all = topic.partitions;

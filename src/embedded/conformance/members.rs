@@ -177,7 +177,8 @@ impl<'a> Member<'a> {
             members: if version < 3 { Vec::new() } else { who.iter().map(member).collect() },
         };
         let answer = self.world.ask(self.node, &request, version).await;
-        let members = answer.members.iter().map(|m| format!("{} {:?} {}", m.member_id, m.group_instance_id, m.error_code));
+        let members =
+            answer.members.iter().map(|m| format!("{} {:?} {}", m.member_id, m.group_instance_id, m.error_code));
         format!("{} {:?}", answer.error_code, members.collect::<Vec<_>>())
     }
 }
@@ -190,7 +191,10 @@ pub(super) fn joined(r: &JoinGroupResponse) -> String {
     let protocol = (r.protocol_type.as_deref(), r.protocol_name.as_deref());
     let skip = if r.skip_assignment { " skip" } else { "" };
     let (leader, member) = (r.leader.as_str(), r.member_id.as_str());
-    format!("{} generation {} {protocol:?} leader {leader:?} me {member:?} {members:?}{skip}", r.error_code, r.generation_id)
+    format!(
+        "{} generation {} {protocol:?} leader {leader:?} me {member:?} {members:?}{skip}",
+        r.error_code, r.generation_id
+    )
 }
 
 /// A SyncGroup answer in words.
@@ -215,7 +219,8 @@ async fn two(world: &World, t: &mut Transcript) {
     let nobody = Member { generation: a.generation, id: "nobody".into(), ..Member::of(world, &a).await };
     t.say("heartbeat, unknown", nobody.heartbeat().await);
     t.say("sync, unknown", nobody.sync(&[]).await);
-    let wrong = Member { protocols: vec!["other"], generation: a.generation, id: a.id.clone(), ..Member::of(world, &a).await };
+    let wrong =
+        Member { protocols: vec!["other"], generation: a.generation, id: a.id.clone(), ..Member::of(world, &a).await };
     t.say("sync, another protocol", wrong.sync(&[]).await);
     let mut request = a.sync_request(&[], 5);
     request.protocol_type = Some("connect".into());
@@ -356,12 +361,23 @@ async fn statics(world: &World, t: &mut Transcript) {
         let topic = world.topic(&format!("of-statics{version}"), 1, 1, &[]).await;
         let commit = |m: &Member<'_>| (m.generation, m.id.clone());
         for (case, (generation, id)) in [("old b", commit(&b)), ("b2", commit(&again))] {
-            let commit = Commit { generation, member: &id, instance: Some("two"), topic: &topic, partition: 0, offset: 1, metadata: None };
+            let commit = Commit {
+                generation,
+                member: &id,
+                instance: Some("two"),
+                topic: &topic,
+                partition: 0,
+                offset: 1,
+                metadata: None,
+            };
             t.say(format!("{case} commits"), commit.send(world, a.node, &a.group, 7).await);
         }
         t.say("old b leaves", b.leave(3).await);
         t.say("a's heartbeat", a.heartbeat().await);
-        t.say("a strange instance's heartbeat", Member { instance: Some("x"), ..Member::of(world, &a).await.introduced(&a) }.heartbeat().await);
+        t.say(
+            "a strange instance's heartbeat",
+            Member { instance: Some("x"), ..Member::of(world, &a).await.introduced(&a) }.heartbeat().await,
+        );
         let other = Member { instance: Some("two"), ..Member::of(world, &a).await.introduced(&a) };
         t.say("a as two", other.heartbeat().await);
         t.say(format!("v{version}, a joins as two"), joined(&other.join_at(version).await));

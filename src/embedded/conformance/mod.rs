@@ -92,6 +92,16 @@ impl Transcript {
     }
 }
 
+/// A scenario that cannot go on shows how far it came.
+impl Drop for Transcript {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let last = self.lines.iter().rev().take(6).rev();
+            last.for_each(|(asked, answered)| eprintln!("  {asked}: {answered}"));
+        }
+    }
+}
+
 /// What is not as it should be.
 fn compare(kafka: &str, name: &str, ours: &Transcript, theirs: &Transcript) -> Vec<String> {
     let mut wrong = Vec::new();

@@ -14,17 +14,17 @@ super::scenarios! { "naming": offered software unsupported topics all cluster co
 async fn offered(world: &World, t: &mut Transcript) {
     for api in APIS {
         let (min, max) = world.range(api.key);
-        t.say(api.name, format!("{min}..={}", max.min(api.max)));
+        t.say(api.name, format!("{}..={}", min.max(if api.key == 0 { 0 } else { api.min }), max.min(api.max)));
     }
 }
 
 async fn software(world: &World, t: &mut Transcript) {
     for version in world.each::<ApiVersionsRequest>(&[0, 2, 3]) {
-        for (name, software) in [("dispatcher", "1.0"), ("", ""), ("-bad", "1"), ("ok", "1."), ("a b", "1"), ("a-b.c", "é")] {
-            let request = ApiVersionsRequest {
-                client_software_name: name.into(),
-                client_software_version: software.into(),
-            };
+        for (name, software) in
+            [("dispatcher", "1.0"), ("", ""), ("-bad", "1"), ("ok", "1."), ("a b", "1"), ("a-b.c", "é")]
+        {
+            let request =
+                ApiVersionsRequest { client_software_name: name.into(), client_software_version: software.into() };
             let answer = world.ask(world.any(), &request, version).await;
             t.say(
                 format!("v{version}, {name:?} {software:?}"),
@@ -73,7 +73,8 @@ fn described(topic: &metadata::Topic, version: i16) -> String {
     });
     let mut partitions: Vec<_> = partitions.collect();
     partitions.sort_by_key(|p| p.1);
-    let ops = if version >= 8 { format!(", operations {:x}", topic.topic_authorized_operations) } else { String::new() };
+    let ops =
+        if version >= 8 { format!(", operations {:x}", topic.topic_authorized_operations) } else { String::new() };
     format!(
         "{} {:?}, id {}, internal {}{ops}, {partitions:?}",
         topic.error_code,
@@ -182,7 +183,13 @@ async fn coordinators(world: &World, t: &mut Transcript) {
     let (group, id) = (world.name("a-group"), world.name("an-id"));
     let nodes = [world.coordinator(&group, 0).await, world.coordinator(&id, 1).await];
     for version in world.each::<FindCoordinatorRequest>(&[0, 1, 3, 4]) {
-        let keys = [("group", group.as_str(), 0), ("id", &id, 1), ("unknown", &id, 7), ("empty", "", 0), ("negative", &id, -1)];
+        let keys = [
+            ("group", group.as_str(), 0),
+            ("id", &id, 1),
+            ("unknown", &id, 7),
+            ("empty", "", 0),
+            ("negative", &id, -1),
+        ];
         for (case, key, key_type) in keys.into_iter().filter(|k| version > 0 || k.2 == 0) {
             let coordinator_keys = if version >= 4 { vec![StrBytes::from(key)] } else { Vec::new() };
             let key = if version >= 4 { StrBytes::default() } else { key.into() };
@@ -203,7 +210,10 @@ async fn coordinators(world: &World, t: &mut Transcript) {
             t.say(format!("v{version}, {case}"), said);
         }
     }
-    let v4 = FindCoordinatorRequest { coordinator_keys: vec![group.as_str().into(), id.as_str().into()], ..Default::default() };
+    let v4 = FindCoordinatorRequest {
+        coordinator_keys: vec![group.as_str().into(), id.as_str().into()],
+        ..Default::default()
+    };
     let answer = world.ask(world.any(), &v4, world.newest::<FindCoordinatorRequest>(6)).await;
     t.say("two at once", answer.coordinators.iter().map(|c| c.key.to_string()).collect::<Vec<_>>().join(" "));
     let none = FindCoordinatorRequest::default();
@@ -255,7 +265,11 @@ async fn wrong_coordinator(world: &World, t: &mut Transcript) {
     let topic = world.topic("committed", 1, 1, &[]).await;
     for version in world.each::<OffsetCommitRequest>(&[2, 9]) {
         let partition = offset_commit::RequestPartition { committed_offset: 1, ..Default::default() };
-        let topics = vec![offset_commit::RequestTopic { name: topic.name.clone(), topic_id: topic.id, partitions: vec![partition] }];
+        let topics = vec![offset_commit::RequestTopic {
+            name: topic.name.clone(),
+            topic_id: topic.id,
+            partitions: vec![partition],
+        }];
         let request = OffsetCommitRequest { group_id: group.clone(), topics, ..Default::default() };
         let a = world.ask(wrong, &request, version).await;
         t.say(at::<OffsetCommitRequest>(version), a.topics[0].partitions[0].error_code);
@@ -269,7 +283,11 @@ async fn wrong_coordinator(world: &World, t: &mut Transcript) {
     let wrong = world.coordinator(&id, 1).await % 3 + 1;
     let id = StrBytes::from(id.as_str());
     let txn_topic = add_partitions_to_txn::Topic { name: topic.name.clone(), partitions: vec![0] };
-    let init = InitProducerIdRequest { transactional_id: Some(id.clone()), transaction_timeout_ms: 9000, ..Default::default() };
+    let init = InitProducerIdRequest {
+        transactional_id: Some(id.clone()),
+        transaction_timeout_ms: 9000,
+        ..Default::default()
+    };
     let a = world.ask(wrong, &init, 4).await;
     t.say("InitProducerId", format!("{} {} {}", a.error_code, a.producer_id, a.producer_epoch));
     let add = AddPartitionsToTxnRequest {

@@ -27,7 +27,8 @@ async fn by_time(world: &World, t: &mut Transcript) {
     world.produce(&topic, 0, &batch_of(NO_PRODUCER, world.t0 - 10, &[(None, "old")])).await;
     for version in world.each::<ListOffsetsRequest>(&[1, 2, 4, 7, 8, 9, 11]) {
         let t0 = world.t0;
-        let mut times = vec![-1, -2, 0, t0 - 1, t0, t0 + 1, t0 + 2, t0 + 3, t0 + 50, t0 + 51, t0 + 100, t0 + 101, t0 + 102];
+        let mut times =
+            vec![-1, -2, 0, t0 - 1, t0, t0 + 1, t0 + 2, t0 + 3, t0 + 50, t0 + 51, t0 + 100, t0 + 101, t0 + 102];
         times.extend([-3, -4, -5, -6, -7, i64::MIN]);
         for timestamp in times {
             for (case, topic) in [("", &topic), (", empty", &empty)] {
@@ -85,7 +86,8 @@ async fn unknown(world: &World, t: &mut Transcript) {
 }
 
 async fn end_of_epoch(world: &World, broker: i32, topic: &Topic, partition: i32, epoch: i32, current: i32) -> String {
-    let asked = offset_for_leader_epoch::RequestPartition { partition, current_leader_epoch: current, leader_epoch: epoch };
+    let asked =
+        offset_for_leader_epoch::RequestPartition { partition, current_leader_epoch: current, leader_epoch: epoch };
     let topics = vec![offset_for_leader_epoch::RequestTopic { topic: topic.name.clone(), partitions: vec![asked] }];
     let request = OffsetForLeaderEpochRequest { replica_id: -1, topics };
     let answer = world.ask(broker, &request, world.newest::<OffsetForLeaderEpochRequest>(4)).await;
@@ -130,7 +132,9 @@ async fn moved_leader(world: &World, t: &mut Transcript) {
     let (epoch, leader) = (topic.epochs[0], topic.leaders[0]);
     t.say("back", (leader == first && epoch > old).to_string());
     let word = |text: String, epochs: &[(i32, &str)]| {
-        epochs.iter().fold(text, |text, (epoch, name)| text.replace(&format!("epoch {epoch} "), &format!("epoch {name} ")))
+        epochs
+            .iter()
+            .fold(text, |text, (epoch, name)| text.replace(&format!("epoch {epoch} "), &format!("epoch {name} ")))
     };
     let names = [(old, "first"), (epoch, "last")];
     for (case, of) in [("first", old), ("last", epoch), ("later", epoch + 1)] {
@@ -153,12 +157,16 @@ async fn moved_leader(world: &World, t: &mut Transcript) {
             t.say(format!("list {} with the {case} epoch", if timestamp > 0 { 0 } else { timestamp }), said);
         }
     }
-    for (case, last, offset) in [("of the first", old, 2), ("of the first, too far", old, 5), ("of the last", epoch, 6)] {
+    for (case, last, offset) in [("of the first", old, 2), ("of the first, too far", old, 5), ("of the last", epoch, 6)]
+    {
         let partition = FetchPartition { last_fetched_epoch: last, ..asked(0, offset) };
         let answer = world.ask(leader, &request(&topic, vec![partition]), 12).await;
         let p = &answer.responses[0].partitions[0];
         let epoch = if p.diverging_epoch.epoch == old { "first" } else { "none" };
-        t.say(format!("read up to {offset} {case}"), format!("{} {epoch} {}", p.error_code, p.diverging_epoch.end_offset));
+        t.say(
+            format!("read up to {offset} {case}"),
+            format!("{} {epoch} {}", p.error_code, p.diverging_epoch.end_offset),
+        );
     }
     let follower = first % 3 + 1;
     for version in world.each::<FetchRequest>(&[10, 11]) {

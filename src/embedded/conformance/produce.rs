@@ -7,11 +7,12 @@ use crate::wire::messages::*;
 use crate::wire::records::NO_PRODUCER;
 use crate::wire::{ErrorCode, StrBytes, Uuid};
 
-super::scenarios! { "produce": idempotent epochs refused acks wrong_broker unknown stamped many compacted }
+super::scenarios! { "produce": idempotent epochs refused times acks wrong_broker unknown stamped many compacted }
 
 /// A producer id of this run's own.
 pub(super) async fn producer(world: &World) -> (i64, i16) {
-    let request = InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 60_000, ..Default::default() };
+    let request =
+        InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 60_000, ..Default::default() };
     let given = world.until("producer id", async || {
         let given = world.ask(world.any(), &request, 4).await;
         (given.error_code == ErrorCode::NONE).then_some(given)
@@ -91,7 +92,6 @@ async fn refused(world: &World, t: &mut Transcript) {
     *flipped.last_mut().unwrap() ^= 1;
     let mut magic = good.to_vec();
     magic[16] = 3;
-    let future = world.t0 + 2 * 3_600_000;
     let long = "x".repeat(3000);
     let cases = [
         ("a good one", good.clone()),
@@ -115,7 +115,6 @@ async fn refused(world: &World, t: &mut Transcript) {
         ("unknown codec", edit(&good, |h| h.attributes |= 7)),
         ("transactional by nobody", edit(&good, |h| h.attributes |= 1 << 4)),
         ("log append time by the client", edit(&good, |h| h.attributes |= 1 << 3)),
-        ("from the future", plain(future, 3)),
         ("from 1970", plain(1, 1)),
         ("without time", plain(-1, 1)),
         ("a good one again", good.clone()),
@@ -125,6 +124,20 @@ async fn refused(world: &World, t: &mut Transcript) {
         let request = produce_request(&topic, 0, &bytes, None, -1);
         let answer = world.try_ask(topic.leaders[0], &request, world.newest::<ProduceRequest>(11)).await;
         t.say(case, answer.map_or_else(Into::into, |a| produced(world, &a.responses[0].partition_responses[0])));
+    }
+}
+
+/// Times that a topic allows.
+async fn times(world: &World, t: &mut Transcript) {
+    let narrow = [("message.timestamp.after.max.ms", "1000"), ("message.timestamp.before.max.ms", "200000")];
+    for (case, configs) in [("default", &[][..]), ("narrow", &narrow)] {
+        let topic = world.topic(case, 1, 1, configs).await;
+        for (when, ms) in [("soon", 190_000), ("long ago", -110_000), ("before", 0), ("in 2 hours", 7_200_000)] {
+            t.say(
+                format!("{case}, {when}"),
+                produced(world, &world.produce(&topic, 0, &plain(world.t0 + ms, 2)).await),
+            );
+        }
     }
 }
 
@@ -210,7 +223,8 @@ async fn many(world: &World, t: &mut Transcript) {
     let places = [own[0], own[0], own[1 % own.len()]];
     let data = records.iter().zip(places).skip(1);
     let data = data.map(|(r, index)| produce::PartitionData { index, records: Some(r.clone().into()) });
-    let topic_data = produce::TopicData { name: topic.name.clone(), partition_data: data.collect(), ..Default::default() };
+    let topic_data =
+        produce::TopicData { name: topic.name.clone(), partition_data: data.collect(), ..Default::default() };
     let request = ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic_data], ..Default::default() };
     let answer = world.ask(leader, &request, 9).await;
     for (i, partition) in places.iter().enumerate().skip(1) {

@@ -69,7 +69,12 @@ async fn incremental(world: &World, t: &mut Transcript) {
         next(t, "b out of range", request(&topic, vec![asked(b, 50)])).await;
         next(t, "b still out of range", nothing()).await;
         next(t, "b in range", request(&topic, vec![asked(b, 4)])).await;
-        next(t, "forget b and ask for it", FetchRequest { topics: request(&topic, vec![asked(b, 4)]).topics, ..forget(b) }).await;
+        next(
+            t,
+            "forget b and ask for it",
+            FetchRequest { topics: request(&topic, vec![asked(b, 4)]).topics, ..forget(b) },
+        )
+        .await;
         next(t, "an unknown partition", request(&topic, vec![asked(77, 0)])).await;
         next(t, "still unknown", nothing()).await;
         let close = FetchRequest { session_id: id, session_epoch: -1, ..request(&topic, vec![asked(a, 0)]) };

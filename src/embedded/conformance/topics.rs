@@ -25,8 +25,10 @@ fn created(topic: &create_topics::CreatedTopic) -> String {
 }
 
 fn asked(name: &str, partitions: i32, replicas: i16, configs: &[(&str, Option<&str>)]) -> CreatableTopic {
-    let config =
-        |&(name, value): &(&str, Option<&str>)| CreatableTopicConfig { name: name.into(), value: value.map(Into::into) };
+    let config = |&(name, value): &(&str, Option<&str>)| CreatableTopicConfig {
+        name: name.into(),
+        value: value.map(Into::into),
+    };
     CreatableTopic {
         name: name.into(),
         num_partitions: partitions,
@@ -74,7 +76,15 @@ async fn create(world: &World, t: &mut Transcript) {
             ("small segment", config("segment.bytes", "1")),
             ("bad codec", config("compression.type", "brotli")),
             ("null config", asked(&name("null"), 1, 1, &[("retention.ms", None)])),
-            ("good config", asked(&name("good"), 2, 3, &[("retention.ms", Some("1000")), ("cleanup.policy", Some("compact,delete"))])),
+            (
+                "good config",
+                asked(
+                    &name("good"),
+                    2,
+                    3,
+                    &[("retention.ms", Some("1000")), ("cleanup.policy", Some("compact,delete"))],
+                ),
+            ),
             ("good bool", asked(&name("bool"), 1, 1, &[("preallocate", Some("FALSE"))])),
             ("spaces", asked(&name("spaces"), 1, 1, &[("retention.ms", Some(" 1000 "))])),
         ] {
@@ -175,10 +185,14 @@ async fn grow(world: &World, t: &mut Transcript) {
             let request = CreatePartitionsRequest { topics: vec![asked], timeout_ms: 9000, validate_only };
             let answer = world.ask(world.any(), &request, version).await;
             let result = &answer.results[0];
-            t.say(format!("v{version}, {case}"), format!("{} text {}", result.error_code, result.error_message.is_some()));
+            t.say(
+                format!("v{version}, {case}"),
+                format!("{} text {}", result.error_code, result.error_message.is_some()),
+            );
         }
     }
-    let asked = |count, assignments| create_partitions::TopicPartitions { name: topic.name.clone(), count, assignments };
+    let asked =
+        |count, assignments| create_partitions::TopicPartitions { name: topic.name.clone(), count, assignments };
     for (case, topics) in [
         ("more", vec![asked(3, None)]),
         ("placed", vec![asked(5, given(&[&[3], &[1]]))]),
@@ -198,7 +212,13 @@ fn deleted(answer: &DeleteTopicsResponse, known: &Topic) -> String {
         .responses
         .iter()
         .map(|r| {
-            let id = if r.topic_id == known.id { "its id" } else if r.topic_id.is_zero() { "no id" } else { "an id" };
+            let id = if r.topic_id == known.id {
+                "its id"
+            } else if r.topic_id.is_zero() {
+                "no id"
+            } else {
+                "an id"
+            };
             format!("{} {:?} {id} text {}", r.error_code, r.name.as_deref(), r.error_message.is_some())
         })
         .collect();
@@ -220,7 +240,8 @@ async fn delete(world: &World, t: &mut Transcript) {
             cases.push(("unknown id", by_id(Uuid([8; 16]), None)));
             cases.push(("name and id", by_id(topic.id, Some(topic.name.clone()))));
             cases.push(("neither", by_id(Uuid::ZERO, None)));
-            let state = |name: Option<&StrBytes>, topic_id| delete_topics::DeleteTopicState { name: name.cloned(), topic_id };
+            let state =
+                |name: Option<&StrBytes>, topic_id| delete_topics::DeleteTopicState { name: name.cloned(), topic_id };
             cases.push(("twice", (vec![state(Some(&absent), Uuid::ZERO), state(Some(&absent), Uuid::ZERO)], vec![])));
             cases.push(("by id", by_id(topic.id, None)));
         } else {

@@ -67,12 +67,8 @@ impl<'a> Producer<'a> {
     }
 
     async fn end(&self, by: (i64, i16), committed: bool, version: i16) -> EndTxnResponse {
-        let request = EndTxnRequest {
-            transactional_id: self.id.clone(),
-            producer_id: by.0,
-            producer_epoch: by.1,
-            committed,
-        };
+        let request =
+            EndTxnRequest { transactional_id: self.id.clone(), producer_id: by.0, producer_epoch: by.1, committed };
         let ask = async || {
             let answer = self.world.ask(self.node, &request, version).await;
             (answer.error_code != ErrorCode::CONCURRENT_TRANSACTIONS).then_some(answer)
@@ -107,18 +103,29 @@ impl<'a> Producer<'a> {
     }
 }
 
+impl World {
+    /// Older brokers take what comes under another epoch, and are left with a transaction that nobody can end.
+    fn checks_epochs(&self) -> bool {
+        self.newest::<ProduceRequest>(12) == 12
+    }
+}
+
 fn given(r: &InitProducerIdResponse, same: i64) -> String {
-    let id = if r.producer_id == -1 { "no id" } else if r.producer_id == same { "the id" } else { "another id" };
+    let id = if r.producer_id == -1 {
+        "no id"
+    } else if r.producer_id == same {
+        "the id"
+    } else {
+        "another id"
+    };
     format!("{} {id} epoch {}", r.error_code, r.producer_epoch)
 }
 
 async fn init(world: &World, t: &mut Transcript) {
     let (min, max) = world.versions::<InitProducerIdRequest>();
-    for (case, id, timeout) in [
-        ("idempotent", None, 60_000),
-        ("idempotent without time-out", None, 0),
-        ("empty id", Some(""), 60_000),
-    ] {
+    for (case, id, timeout) in
+        [("idempotent", None, 60_000), ("idempotent without time-out", None, 0), ("empty id", Some(""), 60_000)]
+    {
         for version in [min, 3, max] {
             let request = InitProducerIdRequest {
                 transactional_id: id.map(StrBytes::from),
@@ -183,7 +190,9 @@ async fn add(world: &World, t: &mut Transcript) {
     let codes = stranger.add((1, 0), &[(&topic, 0)], 3).await;
     t.say("unknown transactional id", codes[0]);
     t.say("unknown transactional id ends", stranger.end((1, 0), true, 3).await.error_code);
-    for (case, by, group) in [("fine", (id, epoch), "g"), ("fenced", (id, epoch - 1), "g"), ("empty group", (id, epoch), "")] {
+    for (case, by, group) in
+        [("fine", (id, epoch), "g"), ("fenced", (id, epoch - 1), "g"), ("empty group", (id, epoch), "")]
+    {
         for version in world.each::<AddOffsetsToTxnRequest>(&[0, 2]) {
             let request = AddOffsetsToTxnRequest {
                 transactional_id: p.id.clone(),
@@ -210,7 +219,9 @@ async fn end(world: &World, t: &mut Transcript) {
         t.say(format!("v{version}, nothing open, abort"), p.end((id, epoch), false, version).await.error_code);
         for commit in [true, false] {
             p.add((id, epoch), &[(&topic, 0)], 3).await;
-            for (case, by) in [("older", (id, epoch - 1)), ("newer", (id, epoch + 1)), ("another", (id + 100_000, epoch))] {
+            for (case, by) in
+                [("older", (id, epoch - 1)), ("newer", (id, epoch + 1)), ("another", (id + 100_000, epoch))]
+            {
                 let answer = p.end(by, commit, version).await;
                 t.say(format!("v{version}, {case}"), answer.error_code);
             }
@@ -257,13 +268,16 @@ async fn write(world: &World, t: &mut Transcript) {
     let nobody = produce_request(&topic, 0, &bytes, None, -1);
     let answer = world.ask(topic.leaders[0], &nobody, 11).await;
     t.say("under no id", produced(world, &answer.responses[0].partition_responses[0]));
-    t.say("newer epoch", p.write((id, epoch + 1), 0, &topic, 0, 1).await);
+    if world.checks_epochs() {
+        t.say("newer epoch", p.write((id, epoch + 1), 0, &topic, 0, 1).await);
+    }
     t.say("commit", p.end((id, epoch), true, 3).await.error_code);
-    world.until("end of the transaction", async || {
-        let (seen, stable) = (world.offset(&topic, 0, -1, false).await, world.offset(&topic, 0, -1, true).await);
-        (seen.offset == stable.offset).then_some(())
-    })
-    .await;
+    world
+        .until("end of the transaction", async || {
+            let (seen, stable) = (world.offset(&topic, 0, -1, false).await, world.offset(&topic, 0, -1, true).await);
+            (seen.offset == stable.offset).then_some(())
+        })
+        .await;
     t.say("after the end", p.write((id, epoch), 3, &topic, 0, 1).await);
     t.say("end", world.offset(&topic, 0, -1, true).await.offset);
 }
@@ -283,7 +297,10 @@ async fn read(world: &World, t: &mut Transcript) {
             }
             let latest = world.offset(&topic, 0, -1, isolation_level == 1).await;
             let by_time = world.offset(&topic, 0, world.t0, isolation_level == 1).await;
-            t.say(format!("{step}: latest, isolation {isolation_level}"), format!("{} {}", latest.offset, by_time.offset));
+            t.say(
+                format!("{step}: latest, isolation {isolation_level}"),
+                format!("{} {}", latest.offset, by_time.offset),
+            );
         }
     };
     world.produce(&topic, 0, &plain(world.t0, 2)).await;
@@ -308,10 +325,15 @@ async fn offsets(world: &World, t: &mut Transcript) {
     let group = StrBytes::from(world.name("transactional-group").as_str());
     let node = world.coordinator(&group, 0).await;
     let commit = async |by: (i64, i16), offset: i64, generation: i32, version: i16| {
-        let partition =
-            |index| txn_offset_commit::RequestPartition { partition_index: index, committed_offset: offset, ..Default::default() };
-        let topics =
-            vec![txn_offset_commit::RequestTopic { name: topic.name.clone(), partitions: vec![partition(0), partition(9)] }];
+        let partition = |index| txn_offset_commit::RequestPartition {
+            partition_index: index,
+            committed_offset: offset,
+            ..Default::default()
+        };
+        let topics = vec![txn_offset_commit::RequestTopic {
+            name: topic.name.clone(),
+            partitions: vec![partition(0), partition(9)],
+        }];
         let request = TxnOffsetCommitRequest {
             transactional_id: p.id.clone(),
             group_id: group.clone(),
@@ -356,17 +378,20 @@ async fn offsets(world: &World, t: &mut Transcript) {
         t.say(format!("add {commits}"), added.await);
         t.say(format!("commit {offset}"), commit((id, epoch), offset, -1, 3).await);
         t.say(format!("commit {offset}, old version"), commit((id, epoch), offset, -1, 0).await);
-        t.say(format!("commit {offset}, older epoch"), commit((id, epoch - 1), offset, -1, 3).await);
-        t.say(format!("commit {offset}, newer epoch"), commit((id, epoch + 1), offset, -1, 3).await);
+        if world.checks_epochs() {
+            t.say(format!("commit {offset}, older epoch"), commit((id, epoch - 1), offset, -1, 3).await);
+            t.say(format!("commit {offset}, newer epoch"), commit((id, epoch + 1), offset, -1, 3).await);
+        }
         t.say(format!("commit {offset}, a generation"), commit((id, epoch), offset, 4, 3).await);
         look(t, &format!("open, {offset}")).await;
         p.end((id, epoch), commits, 3).await;
-        world.until("settled offsets", async || {
-            let request = fetch_request(&group, Some((&topic, &[0])), 8, true);
-            let answer = world.ask(node, &request, 8).await;
-            (!offsets_fetched(&answer).contains("UNSTABLE")).then_some(())
-        })
-        .await;
+        world
+            .until("settled offsets", async || {
+                let request = fetch_request(&group, Some((&topic, &[0])), 8, true);
+                let answer = world.ask(node, &request, 8).await;
+                (!offsets_fetched(&answer).contains("UNSTABLE")).then_some(())
+            })
+            .await;
         look(t, &format!("ended, {offset}")).await;
     }
 }

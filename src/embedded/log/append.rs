@@ -66,6 +66,9 @@ impl Log {
         {
             return Ok(Appended { base_offset, log_append_time_ms: timestamp, duplicate: true });
         }
+        if !header.is_transactional() && self.transactions.open_from(header.producer_id).is_some() {
+            return Err(ErrorCode::INVALID_TXN_STATE.into());
+        }
         let body = raw.bytes().slice(HEADER_LEN..);
         let mut log_append_time_ms = -1;
         if rules.log_append_time {
@@ -75,6 +78,14 @@ impl Log {
         }
         let base_offset = self.push(header, &body, stamp);
         Ok(Appended { base_offset, log_append_time_ms, duplicate: false })
+    }
+
+    /// Whether these records go on with a transaction that has written here, at the same epoch.
+    pub(in crate::embedded) fn is_ongoing(&self, records: &Bytes) -> bool {
+        let Some(Ok(raw)) = batches(records.clone()).next() else { return false };
+        let header = raw.header();
+        let open = self.transactions.open_from(header.producer_id).is_some();
+        open && self.producers.epoch(header.producer_id) == Some(header.producer_epoch)
     }
 
     /// Ends a transaction of this producer. Returns the marker's offset.

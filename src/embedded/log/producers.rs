@@ -45,7 +45,10 @@ pub(in crate::embedded) struct Active {
 pub(super) enum Verdict {
     Append,
     /// It is in the log already, at this offset.
-    Duplicate { base_offset: i64, timestamp: i64 },
+    Duplicate {
+        base_offset: i64,
+        timestamp: i64,
+    },
 }
 
 impl Producers {
@@ -86,6 +89,11 @@ impl Producers {
         let (first, last) = sequences(header);
         let (base_offset, timestamp) = (header.base_offset, header.max_timestamp);
         producer.recent.push_back(Recent { first, last, base_offset, timestamp });
+    }
+
+    /// The producer's last epoch.
+    pub(super) fn epoch(&self, producer_id: i64) -> Option<i16> {
+        self.0.get(&producer_id).map(|producer| producer.epoch)
     }
 
     /// Forgets producers that have written nothing since `ms` (Kafka's `producer.id.expiration.ms`).

@@ -20,6 +20,13 @@ impl Rejected {
         text: Some("Unknown record magic."),
         in_log: false,
     };
+    /// Its partition was not added to the transaction.
+    pub(in crate::embedded) const NOT_IN_TRANSACTION: Rejected = Rejected {
+        code: ErrorCode::INVALID_TXN_STATE,
+        records: Vec::new(),
+        text: Some("The partition is not part of the transaction."),
+        in_log: false,
+    };
     /// Not one batch.
     pub(super) const NOT_ONE: Rejected =
         Rejected { code: ErrorCode::INVALID_RECORD, records: Vec::new(), text: None, in_log: false };
