@@ -84,21 +84,32 @@ async fn described(world: &World, t: &mut Transcript) {
     }
 }
 
+/// The topic's own settings, once the broker knows all that was changed so far: a last change tells. Changes reach a broker
+/// in their order, by and by.
 async fn own(world: &World, name: &str) -> String {
-    let described = async || {
-        let all = describe(world, (TOPIC, name), None, world.newest::<DescribeConfigsRequest>(4)).await;
-        let own = all.configs.iter().filter(|c| c.config_source == 1);
-        let mut own: Vec<_> = own.map(|c| format!("{}={}", c.name, c.value.as_deref().unwrap_or("null"))).collect();
-        own.sort();
-        own.join(" ")
+    const MARK: &str = "file.delete.delay.ms";
+    let mark = fastrand::u32(1..).to_string();
+    let config = incremental_alter_configs::AlterableConfig {
+        name: MARK.into(),
+        value: Some(mark.as_str().into()),
+        ..Default::default()
     };
-    // Brokers learn of it by and by.
-    let mut last = described().await;
-    for _ in 0..5 {
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-        last = described().await;
-    }
-    last
+    let resource = incremental_alter_configs::RequestResource {
+        resource_type: TOPIC,
+        resource_name: name.into(),
+        configs: vec![config],
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    world.ask(world.any(), &request, 1).await;
+    let all = world.until("change of settings", async || {
+        let all = describe(world, (TOPIC, name), None, world.newest::<DescribeConfigsRequest>(4)).await;
+        all.configs.iter().any(|c| c.name == MARK && c.value.as_deref() == Some(&mark)).then_some(all)
+    });
+    let all = all.await;
+    let own = all.configs.iter().filter(|c| c.config_source == 1 && c.name != MARK);
+    let mut own: Vec<_> = own.map(|c| format!("{}={}", c.name, c.value.as_deref().unwrap_or("null"))).collect();
+    own.sort();
+    own.join(" ")
 }
 
 async fn alter(world: &World, t: &mut Transcript) {

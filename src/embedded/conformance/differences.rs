@@ -155,7 +155,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         on: OLD,
-        scenario: "naming::wrong_coordinator",
+        scenario: "coordinators::wrong_coordinator",
         asked: "OffsetFetch v1",
         embedded: r#"NONE; committed (0, -1, -1, Some("")) NOT_COORDINATOR; committed (1, -1, -1, Some("")) NOT_COORDINATOR"#,
         kafka: "NONE",

@@ -3,7 +3,8 @@
 use super::Transcript;
 use super::client::World;
 use super::help::at;
-use super::members::Member;
+use super::member::Member;
+use super::offset_requests::outside;
 use crate::wire::StrBytes;
 use crate::wire::messages::*;
 
@@ -65,6 +66,9 @@ async fn look(world: &World, t: &mut Transcript, state: &str, member: &Member<'_
 async fn states(world: &World, t: &mut Transcript) {
     let mut a = Member::new(world, "described").await;
     look(world, t, "unknown", &a).await;
+    // Kafka shows a group once something of it is in its log.
+    let topic = world.topic("committed-before", 1, 1, &[]).await;
+    outside(&topic).send(world, a.node, &a.group, 6).await;
     a.introduce(t, "A").await;
     let joined = a.join().await;
     a.note(&joined);

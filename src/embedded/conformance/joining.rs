@@ -2,7 +2,7 @@
 
 use super::Transcript;
 use super::client::World;
-use super::members::{Member, joined};
+use super::member::{Member, joined};
 use crate::wire::ErrorCode;
 use crate::wire::messages::*;
 

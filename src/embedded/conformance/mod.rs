@@ -7,18 +7,26 @@
 mod client;
 mod commits;
 mod configs;
+mod coordinators;
+mod deletions;
 mod differences;
 mod fetch;
 mod group_admin;
 mod help;
+mod isolation;
 mod joining;
 mod leaders;
+mod member;
 mod members;
 mod naming;
+mod offset_requests;
 mod offsets;
 mod produce;
+mod producer;
 mod sessions;
+mod statics;
 mod topics;
+mod transactional_offsets;
 mod transactions;
 
 use std::fmt::Display;
