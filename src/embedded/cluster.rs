@@ -240,7 +240,7 @@ impl EmbeddedCluster {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if there is no such topic or it has as many already.
     pub fn add_partitions(&self, topic: &str, total: i32) -> Result<()> {
-        self.with(|s| apis::grow(s, topic, total, false)).map_err(|e| refused("grow", topic, e))
+        self.with(|s| apis::grow(s, topic, total, None, false)).map_err(|e| refused("grow", topic, e))
     }
 
     /// Everything below `before` is gone from the log, as after retention. Says whether there is such a partition.

@@ -37,6 +37,8 @@ mod api;
 mod apis;
 mod builder;
 mod cluster;
+#[cfg(test)]
+mod conformance;
 mod connection;
 mod dispatch;
 mod faults;
@@ -50,6 +52,7 @@ mod shared;
 mod state;
 mod store;
 mod topic;
+mod topic_configs;
 mod transactions;
 mod versions;
 

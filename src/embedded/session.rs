@@ -73,7 +73,7 @@ impl Sessions {
     /// Finds out what a request reads, and opens, continues or closes its session.
     pub(super) fn plan(&mut self, request: &FetchRequest, version: i16, now: Instant) -> Result<Plan, ErrorCode> {
         let by_id = version >= 13;
-        let full = |session_id| Plan { partitions: named(request), session_id, incremental: false };
+        let full = |session_id| Plan { partitions: last_of_each(named(request)), session_id, incremental: false };
         match (request.session_id, request.session_epoch) {
             (id, -1) => {
                 self.sessions.remove(&id);
@@ -152,6 +152,7 @@ impl Sessions {
 
 impl Session {
     fn update(&mut self, request: &FetchRequest) {
+        named(request).into_iter().for_each(|entry| self.put(entry));
         for gone in &request.forgotten_topics_data {
             let topic: Arc<str> = gone.topic.as_str().into();
             for &partition in &gone.partitions {
@@ -160,7 +161,6 @@ impl Session {
                 }
             }
         }
-        named(request).into_iter().for_each(|entry| self.put(entry));
     }
 
     fn put(&mut self, entry: Entry) {
@@ -191,6 +191,19 @@ fn named(request: &FetchRequest) -> Vec<Entry> {
         })
     });
     entries.collect()
+}
+
+/// Who is named twice is asked for once, at the last place's offset.
+fn last_of_each(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut last = BTreeMap::new();
+    for (place, entry) in entries.iter().enumerate() {
+        last.insert(entry.key(), place);
+    }
+    if last.len() == entries.len() {
+        return entries;
+    }
+    let kept = entries.into_iter().enumerate().filter(|(place, entry)| last[&entry.key()] == *place);
+    kept.map(|(_, entry)| entry).collect()
 }
 
 #[cfg(test)]

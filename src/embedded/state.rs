@@ -140,6 +140,24 @@ impl State {
         Some(topic)
     }
 
+    /// The partition, if `broker` has a replica of it and the client believes in the right epoch.
+    pub(super) fn replicated(
+        &mut self,
+        broker: i32,
+        topic: TopicRef<'_>,
+        partition: i32,
+        epoch: i32,
+    ) -> Result<&mut Partition, ErrorCode> {
+        let topic = self.topic_mut(topic)?;
+        let partition = usize::try_from(partition).ok().and_then(|p| topic.partitions.get_mut(p));
+        let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        if !partition.replicas.contains(&broker) {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        partition.check_epoch(epoch)?;
+        Ok(partition)
+    }
+
     /// The partition, if `broker` leads it under the epoch the client believes in.
     pub(super) fn led(
         &mut self,
@@ -151,10 +169,13 @@ impl State {
         let topic = self.topic_mut(topic)?;
         let partition = usize::try_from(partition).ok().and_then(|p| topic.partitions.get_mut(p));
         let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        // Only a replica knows the epoch.
+        if partition.replicas.contains(&broker) {
+            partition.check_epoch(epoch)?;
+        }
         if partition.leader != broker {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
-        partition.check_epoch(epoch)?;
         Ok(partition)
     }
 

@@ -1,4 +1,4 @@
-//! Topics and their partitions: who leads, who follows, the log, and the settings of a topic under Kafka's names.
+//! Topics and their partitions: who leads, who follows, the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,34 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 use super::log::{Log, Rules, Stamp};
+use super::topic_configs::{items, setting_named};
 use crate::wire::{ErrorCode, Uuid};
-
-/// The settings a topic can have, with a broker's defaults (those of Kafka 4.2).
-pub(super) const TOPIC_CONFIGS: &[(&str, &str)] = &[
-    ("cleanup.policy", "delete"),
-    ("compression.type", "producer"),
-    ("delete.retention.ms", "86400000"),
-    ("file.delete.delay.ms", "60000"),
-    ("flush.messages", "9223372036854775807"),
-    ("flush.ms", "9223372036854775807"),
-    ("index.interval.bytes", "4096"),
-    ("max.compaction.lag.ms", "9223372036854775807"),
-    ("max.message.bytes", "1048588"),
-    ("message.timestamp.after.max.ms", "3600000"),
-    ("message.timestamp.before.max.ms", "9223372036854775807"),
-    ("message.timestamp.type", "CreateTime"),
-    ("min.cleanable.dirty.ratio", "0.5"),
-    ("min.compaction.lag.ms", "0"),
-    ("min.insync.replicas", "1"),
-    ("preallocate", "false"),
-    ("retention.bytes", "-1"),
-    ("retention.ms", "604800000"),
-    ("segment.bytes", "1073741824"),
-    ("segment.index.bytes", "10485760"),
-    ("segment.jitter.ms", "0"),
-    ("segment.ms", "604800000"),
-    ("unclean.leader.election.enable", "false"),
-];
 
 /// A topic.
 #[derive(Debug)]
@@ -49,48 +23,32 @@ pub(super) struct Topic {
 impl Topic {
     /// A setting: the topic's own or the default.
     pub(super) fn config(&self, name: &str) -> &str {
-        let default = || TOPIC_CONFIGS.iter().find(|(n, _)| *n == name).map_or("", |&(_, value)| value);
+        let default = || setting_named(name).map_or("", |setting| setting.default);
         self.configs.get(name).map_or_else(default, String::as_str)
     }
 
     /// A setting that is a number. Values were checked when they were set.
     pub(super) fn number(&self, name: &str) -> i64 {
-        self.config(name).parse().unwrap_or(-1)
+        self.config(name).trim().parse().unwrap_or(-1)
     }
 
     pub(super) fn is_compacted(&self) -> bool {
-        self.config("cleanup.policy").split(',').any(|policy| policy.trim() == "compact")
+        items(self.config("cleanup.policy")).any(|policy| policy == "compact")
     }
 
     pub(super) fn is_deleted_by_age(&self) -> bool {
-        self.config("cleanup.policy").split(',').any(|policy| policy.trim() == "delete")
+        items(self.config("cleanup.policy")).any(|policy| policy == "delete")
     }
 
     /// What matters for writing.
     pub(super) fn rules(&self) -> Rules {
         Rules {
             max_message_bytes: usize::try_from(self.number("max.message.bytes")).unwrap_or_default(),
-            log_append_time: self.config("message.timestamp.type") == "LogAppendTime",
+            log_append_time: self.config("message.timestamp.type").trim() == "LogAppendTime",
             compacted: self.is_compacted(),
+            timestamps: (self.number("message.timestamp.before.max.ms"), self.number("message.timestamp.after.max.ms")),
         }
     }
-}
-
-/// Whether a topic may have this setting, and what is wrong if not.
-pub(super) fn check_config(name: &str, value: &str) -> Result<(), String> {
-    let Some((_, default)) = TOPIC_CONFIGS.iter().find(|(known, _)| *known == name) else {
-        return Err(format!("Unknown topic config name: {name}"));
-    };
-    let valid = match name {
-        "cleanup.policy" => value.split(',').all(|policy| ["delete", "compact"].contains(&policy.trim())),
-        "compression.type" => ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"].contains(&value),
-        "message.timestamp.type" => ["CreateTime", "LogAppendTime"].contains(&value),
-        "min.cleanable.dirty.ratio" => value.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)),
-        "min.insync.replicas" => value.parse::<i32>().is_ok_and(|n| n >= 1),
-        _ if default.parse::<bool>().is_ok() => value.parse::<bool>().is_ok(),
-        _ => value.parse::<i64>().is_ok_and(|n| n >= -1),
-    };
-    if valid { Ok(()) } else { Err(format!("Invalid value {value} for configuration {name}")) }
 }
 
 /// One partition: its log and who looks after it.

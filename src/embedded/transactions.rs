@@ -23,6 +23,8 @@ pub(super) struct Coordinator {
 struct Transaction {
     producer_id: i64,
     epoch: i16,
+    /// The epoch that the producer named when it asked for this one, so that it can ask again; −1 if it named none.
+    bumped_from: i16,
     timeout: Duration,
     /// Set while a transaction is open.
     since: Option<Instant>,
@@ -71,17 +73,20 @@ impl Coordinator {
         let transaction = self.transactions.entry(id.to_owned()).or_insert_with(|| Transaction {
             producer_id: fresh,
             epoch: -1,
+            bumped_from: -1,
             timeout,
             since: None,
             partitions: BTreeSet::new(),
             groups: BTreeSet::new(),
             last: None,
         });
-        if let Some(known) = known
-            && (transaction.producer_id, transaction.epoch) != known
-            && transaction.epoch >= 0
-        {
-            return Err(ErrorCode::PRODUCER_FENCED);
+        if let Some((id, epoch)) = known.filter(|_| transaction.epoch >= 0) {
+            if transaction.producer_id == id && transaction.bumped_from == epoch && transaction.since.is_none() {
+                return Ok(((id, transaction.epoch), None));
+            }
+            if (transaction.producer_id, transaction.epoch) != (id, epoch) {
+                return Err(ErrorCode::PRODUCER_FENCED);
+            }
         }
         // The old producer's transaction is aborted under the epoch that fences it.
         let ending = transaction.since.is_some().then(|| {
@@ -92,6 +97,7 @@ impl Coordinator {
             (transaction.producer_id, transaction.epoch) = (fresh, -1);
         }
         transaction.epoch += 1;
+        transaction.bumped_from = known.map_or(-1, |(_, epoch)| epoch);
         transaction.timeout = timeout;
         transaction.last = None;
         Ok(((transaction.producer_id, transaction.epoch), ending))

@@ -27,7 +27,7 @@ impl Serve for FindCoordinatorRequest {
                     host: broker.host.as_str().into(),
                     port: broker.port.into(),
                     error_code: ErrorCode::NONE,
-                    error_message: None,
+                    error_message: Some(if call.version < 4 { "NONE" } else { "" }.into()),
                 },
                 None => refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, "no broker runs"),
             }

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::metadata::leader_hint;
+use super::metadata::{leader_hint, named_or_id};
 use crate::embedded::dispatch::{Answer, Call, Serve};
+use crate::embedded::refuse::Refuse;
 use crate::embedded::session::{Entry, Plan, Sessions};
 use crate::embedded::shared::Shared;
-use crate::embedded::state::{State, TopicRef};
+use crate::embedded::state::State;
 use crate::embedded::topic::{Partition, Waiting};
 use crate::wire::messages::fetch::{
     AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch, NodeEndpoint, PartitionData, TopicResponse,
 };
 use crate::wire::messages::{FetchRequest, FetchResponse};
 use crate::wire::{ErrorCode, Records};
+
+const UNKNOWN: [ErrorCode; 2] = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+/// From here on consumers may read from followers (KIP-392).
+const FROM_FOLLOWERS: i16 = 11;
 
 /// A fetch that is being served.
 struct Fetching {
@@ -23,23 +28,32 @@ struct Fetching {
     committed_only: bool,
     max_bytes: usize,
     min_bytes: usize,
+    /// By partition of the plan: it did not exist when the request came. That is no error to hurry for, unlike one that
+    /// arises while the request waits.
+    absent: Vec<bool>,
 }
 
 impl Serve for FetchRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<FetchResponse> {
         let Some(broker) = state.brokers.get_mut(&call.broker) else { return Answer::Close };
+        if ![0, 1].contains(&self.isolation_level) {
+            return Answer::Ready(self.refuse(call.version, ErrorCode::UNKNOWN_SERVER_ERROR));
+        }
         let plan = match broker.sessions.plan(&self, call.version, call.now) {
             Ok(plan) => plan,
             Err(error_code) => return Answer::Ready(FetchResponse { error_code, ..Default::default() }),
         };
-        let fetching = Fetching {
+        let mut fetching = Fetching {
             broker: call.broker,
             version: call.version,
             plan,
             committed_only: self.isolation_level == 1,
             max_bytes: usize::try_from(self.max_bytes).unwrap_or_default(),
             min_bytes: usize::try_from(self.min_bytes).unwrap_or_default(),
+            absent: Vec::new(),
         };
+        let absent = |entry| fetching.partition(state, entry).is_err_and(|code| UNKNOWN.contains(&code));
+        fetching.absent = fetching.plan.partitions.iter().map(absent).collect();
         if fetching.is_enough(state) || self.max_wait_ms <= 0 {
             return Answer::Ready(fetching.read(state));
         }
@@ -72,8 +86,21 @@ async fn wait(cluster: Arc<Shared>, fetching: Fetching, limit: Instant) -> Fetch
 
 impl Fetching {
     fn partition<'a>(&self, state: &'a mut State, entry: &Entry) -> Result<&'a mut Partition, ErrorCode> {
-        let topic = if self.version >= 13 { TopicRef::Id(entry.topic_id) } else { TopicRef::Name(&entry.topic) };
-        state.led(self.broker, topic, entry.asked.partition, entry.asked.current_leader_epoch)
+        let topic = named_or_id(self.version >= 13, &entry.topic, entry.topic_id);
+        let (partition, epoch) = (entry.asked.partition, entry.asked.current_leader_epoch);
+        if self.version < FROM_FOLLOWERS {
+            return state.led(self.broker, topic, partition, epoch);
+        }
+        state.replicated(self.broker, topic, partition, epoch)
+    }
+
+    /// Where the log ends for this broker: a follower has what all have.
+    fn end(&self, partition: &Partition) -> i64 {
+        if partition.leader == self.broker { partition.log.end() } else { partition.log.high_watermark() }
+    }
+
+    fn out_of_range(&self, partition: &Partition, offset: i64) -> bool {
+        offset < partition.log.start() || offset > self.end(partition)
     }
 
     /// Up to where this consumer may read.
@@ -84,10 +111,10 @@ impl Fetching {
     /// Whether the answer need not wait: enough bytes, an error, or nothing to wait for.
     fn is_enough(&self, state: &mut State) -> bool {
         let mut bytes = 0;
-        for entry in &self.plan.partitions {
+        for (entry, _) in self.plan.partitions.iter().zip(&self.absent).filter(|(_, absent)| !**absent) {
             let Ok(partition) = self.partition(state, entry) else { return true };
             let offset = entry.asked.fetch_offset;
-            if out_of_range(partition, offset) || diverging(partition, entry).is_some() {
+            if self.out_of_range(partition, offset) || diverging(partition, entry).is_some() {
                 return true;
             }
             let enough = self.min_bytes.saturating_sub(bytes).max(1);
@@ -97,7 +124,7 @@ impl Fetching {
                 return true;
             }
         }
-        self.plan.partitions.is_empty() || self.min_bytes == 0
+        self.absent.iter().all(|absent| *absent) || self.min_bytes == 0
     }
 
     fn read(&self, state: &mut State) -> FetchResponse {
@@ -108,7 +135,7 @@ impl Fetching {
         for entry in &self.plan.partitions {
             let data = match self.partition(state, entry).and_then(|p| self.slice(p, entry, left, !any)) {
                 Ok(data) => data,
-                Err(code) => refused(state, &mut response, entry, code),
+                Err(code) => refused(self.version, state, &mut response, entry, code),
             };
             let bytes = data.records.as_ref().map_or(0, Records::len);
             any |= bytes > 0;
@@ -145,10 +172,14 @@ impl Fetching {
             records: Some(Records::default()),
             ..Default::default()
         };
-        if let Some(diverging_epoch) = diverging(p, entry) {
+        if entry.asked.partition_max_bytes < 0 {
+            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+        }
+        let diverging = diverging(p, entry);
+        if let Some(diverging_epoch) = diverging.clone().filter(|at| at.epoch >= 0) {
             return Ok(PartitionData { diverging_epoch, ..data });
         }
-        if out_of_range(p, offset) {
+        if diverging.is_some() || self.out_of_range(p, offset) {
             data.error_code = ErrorCode::OFFSET_OUT_OF_RANGE;
             return Ok(PartitionData { high_watermark: -1, last_stable_offset: -1, log_start_offset: -1, ..data });
         }
@@ -166,11 +197,7 @@ impl Fetching {
     }
 }
 
-fn out_of_range(partition: &Partition, offset: i64) -> bool {
-    offset < partition.log.start() || offset > partition.log.end()
-}
-
-/// Where the log parts from what a fetcher says that it read last (KIP-595).
+/// Where the log parts from what a fetcher says that it read last (KIP-595); epoch −1 if no such epoch is known.
 fn diverging(partition: &Partition, entry: &Entry) -> Option<EpochEndOffset> {
     let last = entry.asked.last_fetched_epoch;
     if last < 0 {
@@ -180,15 +207,20 @@ fn diverging(partition: &Partition, entry: &Entry) -> Option<EpochEndOffset> {
     (epoch < last || end_offset < entry.asked.fetch_offset).then_some(EpochEndOffset { epoch, end_offset })
 }
 
-fn refused(state: &State, response: &mut FetchResponse, entry: &Entry, error_code: ErrorCode) -> PartitionData {
-    let mut data = PartitionData {
-        partition_index: entry.asked.partition,
-        error_code,
-        high_watermark: -1,
-        aborted_transactions: None,
-        ..Default::default()
-    };
-    if matches!(error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
+fn refused(
+    version: i16,
+    state: &State,
+    response: &mut FetchResponse,
+    entry: &Entry,
+    error_code: ErrorCode,
+) -> PartitionData {
+    let mut data =
+        PartitionData { partition_index: entry.asked.partition, error_code, high_watermark: -1, ..Default::default() };
+    if !UNKNOWN.contains(&error_code) {
+        data.aborted_transactions = None;
+    }
+    if version >= 16
+        && matches!(error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
         && let Some((leader_id, leader_epoch, host, port)) =
             leader_hint(state, &entry.topic, entry.topic_id, entry.asked.partition)
     {

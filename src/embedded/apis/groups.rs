@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::embedded::KafkaVersion;
 use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::groups::Token;
 use crate::embedded::refuse::Refuse;
@@ -16,6 +17,12 @@ use crate::wire::messages::{
     ListGroupsResponse, SyncGroupRequest, SyncGroupResponse, describe_groups,
 };
 use crate::wire::{ErrorCode, Request};
+
+/// What can be done with a group, as bits: without access control everybody may do all of it. From 4.0 on it has
+/// settings, too.
+fn all_operations(version: KafkaVersion) -> i32 {
+    if version >= KafkaVersion::V4_0 { 0xd48 } else { 0x148 }
+}
 
 /// Waits for what the group decides. If the cluster ends before it does, the client is told to look for another
 /// coordinator, which is what a client that still listens has to do.
@@ -74,6 +81,9 @@ impl Serve for JoinGroupRequest {
 
 impl Serve for SyncGroupRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<SyncGroupResponse> {
+        if call.version >= 5 && (self.protocol_type.is_none() || self.protocol_name.is_none()) {
+            return Answer::Ready(self.refuse(call.version, ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
+        }
         if let Err(code) = state.coordinates(call.broker, &self.group_id) {
             return Answer::Ready(self.refuse(call.version, code));
         }
@@ -110,7 +120,13 @@ impl Serve for LeaveGroupRequest {
 impl Serve for DescribeGroupsRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<DescribeGroupsResponse> {
         let groups = self.groups.into_iter().map(|id| match state.coordinates(call.broker, &id) {
-            Ok(()) => state.groups.describe(&id, call.version),
+            Ok(()) => {
+                let mut group = state.groups.describe(&id, call.version);
+                if self.include_authorized_operations && group.error_code == ErrorCode::NONE {
+                    group.authorized_operations = all_operations(state.settings.version);
+                }
+                group
+            }
             Err(error_code) => describe_groups::DescribedGroup { error_code, group_id: id, ..Default::default() },
         });
         Answer::Ready(DescribeGroupsResponse { groups: groups.collect(), ..Default::default() })

@@ -1,5 +1,7 @@
 //! ListOffsets and OffsetForLeaderEpoch: offsets by time, by end, by epoch.
 
+use std::collections::BTreeSet;
+
 use super::metadata::topic_ref;
 use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::state::{State, TopicRef};
@@ -14,11 +16,21 @@ use crate::wire::{ErrorCode, Uuid};
 impl Serve for ListOffsetsRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<ListOffsetsResponse> {
         let committed_only = self.isolation_level == 1;
+        let named = || self.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (&t.name, p.partition_index)));
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<_> = named().filter(|place| !seen.insert(*place)).map(|(t, p)| (t.clone(), p)).collect();
         let topics = self.topics.into_iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|asked| {
+            let once = |asked: &&RequestPartition| !twice.contains(&(topic.name.clone(), asked.partition_index));
+            let again = twice.iter().filter(|(name, _)| *name == topic.name).map(|&(_, partition_index)| {
+                let error_code = ErrorCode::INVALID_REQUEST;
+                ResponsePartition { partition_index, error_code, ..Default::default() }
+            });
+            let partitions = topic.partitions.iter().filter(once).map(|asked| {
                 let by = topic_ref(&topic.name, Uuid::ZERO);
                 let led = state.led(call.broker, by, asked.partition_index, asked.current_leader_epoch);
                 let mut answer = ResponsePartition { partition_index: asked.partition_index, ..Default::default() };
+                let led =
+                    if is_known(asked.timestamp, call.version) { led } else { Err(ErrorCode::UNSUPPORTED_VERSION) };
                 match led.and_then(|p| look_up(p, asked, committed_only)) {
                     Ok(Some((offset, timestamp, leader_epoch))) => {
                         (answer.offset, answer.timestamp, answer.leader_epoch) = (offset, timestamp, leader_epoch);
@@ -31,9 +43,21 @@ impl Serve for ListOffsetsRequest {
                 }
                 answer
             });
-            ResponseTopic { partitions: partitions.collect(), name: topic.name.clone() }
+            ResponseTopic { partitions: partitions.chain(again).collect(), name: topic.name.clone() }
         });
         Answer::Ready(ListOffsetsResponse { topics: topics.collect(), ..Default::default() })
+    }
+}
+
+/// Whether this version has such a time.
+fn is_known(timestamp: i64, version: i16) -> bool {
+    match timestamp {
+        -2.. => true,
+        -3 => version >= 7,
+        -4 => version >= 8,
+        -5 => version >= 9,
+        -6 => version >= 11,
+        _ => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Metadata and DescribeCluster: brokers, topics, leaders.
 
+use std::collections::BTreeSet;
+
 use super::topics::new_topic;
 use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::state::{State, TopicRef};
@@ -9,6 +11,10 @@ use crate::wire::messages::{
     DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse, describe_cluster,
 };
 use crate::wire::{ErrorCode, StrBytes, Uuid};
+
+/// What may be done with a topic and with the cluster, as bits: without access control everybody may do all of it.
+const TOPIC_OPERATIONS: i32 = 0xdf8;
+const CLUSTER_OPERATIONS: i32 = 0x1fa0;
 
 impl Serve for MetadataRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<MetadataResponse> {
@@ -20,10 +26,18 @@ impl Serve for MetadataRequest {
             state.topics.iter().map(|(name, topic)| describe(state, name, topic)).collect()
         } else {
             let create = self.allow_auto_topic_creation && state.settings.auto_create_topics;
-            let asked = self.topics.unwrap_or_default();
+            let mut asked = self.topics.unwrap_or_default();
+            let mut seen = BTreeSet::new();
+            asked.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
             asked.into_iter().map(|topic| find(call, state, topic, create)).collect()
         };
+        let mut topics: Vec<metadata::Topic> = topics;
+        if self.include_topic_authorized_operations {
+            topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
+        }
+        let with_cluster = self.include_cluster_authorized_operations;
         Answer::Ready(MetadataResponse {
+            cluster_authorized_operations: if with_cluster { CLUSTER_OPERATIONS } else { i32::MIN },
             brokers: state
                 .running()
                 .map(|(node_id, broker)| metadata::Broker {
@@ -93,12 +107,13 @@ fn describe(state: &State, name: &str, topic: &Topic) -> metadata::Topic {
 
 impl Serve for DescribeClusterRequest {
     fn serve(self, _: &Call, state: &mut State) -> Answer<DescribeClusterResponse> {
-        if self.endpoint_type != 1 {
-            return Answer::Ready(DescribeClusterResponse {
-                error_code: ErrorCode::MISMATCHED_ENDPOINT_TYPE,
-                endpoint_type: self.endpoint_type,
-                ..Default::default()
-            });
+        let error_code = match self.endpoint_type {
+            1 => ErrorCode::NONE,
+            2 => ErrorCode::MISMATCHED_ENDPOINT_TYPE,
+            _ => ErrorCode::UNSUPPORTED_ENDPOINT_TYPE,
+        };
+        if error_code != ErrorCode::NONE {
+            return Answer::Ready(DescribeClusterResponse { error_code, ..Default::default() });
         }
         let brokers = state.running().map(|(broker_id, broker)| describe_cluster::Broker {
             broker_id,
@@ -106,7 +121,9 @@ impl Serve for DescribeClusterRequest {
             port: broker.port.into(),
             ..Default::default()
         });
+        let with_operations = self.include_cluster_authorized_operations;
         Answer::Ready(DescribeClusterResponse {
+            cluster_authorized_operations: if with_operations { CLUSTER_OPERATIONS } else { i32::MIN },
             cluster_id: state.cluster_id.as_str().into(),
             controller_id: state.controller(),
             brokers: brokers.collect(),
@@ -122,6 +139,11 @@ pub(super) fn leader_hint(state: &State, name: &str, id: Uuid, partition: i32) -
     let partition = topic.partitions.get(usize::try_from(partition).ok()?)?;
     let broker = state.brokers.get(&partition.leader)?;
     Some((partition.leader, partition.leader_epoch, broker.host.clone(), broker.port))
+}
+
+/// The topic as a request of a version that names topics by id, or by name, has it.
+pub(super) fn named_or_id(by_id: bool, name: &str, id: Uuid) -> TopicRef<'_> {
+    if by_id { TopicRef::Id(id) } else { TopicRef::Name(name) }
 }
 
 /// The topic as requests of either kind name it.

@@ -9,9 +9,11 @@ mod metadata;
 mod offsets;
 mod produce;
 mod records;
+mod topic_changes;
 mod topics;
 mod transactions;
 mod versions;
 
-pub(super) use topics::{Refused, delete, grow, new_topic};
+pub(super) use topic_changes::{delete, grow};
+pub(super) use topics::{Refused, new_topic};
 pub(super) use versions::offered;

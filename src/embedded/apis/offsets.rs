@@ -74,16 +74,19 @@ impl Serve for TxnOffsetCommitRequest {
             };
             state.groups.may_commit_in_transaction(call.now, by)?;
             let producer = (self.producer_id, self.producer_epoch);
-            state.transactions.check_offsets(&self.transactional_id, producer, &self.group_id)
+            let checked = state.transactions.check_offsets(&self.transactional_id, producer, &self.group_id);
+            // The group's coordinator asks that of the transaction, which answers in its older words.
+            checked.map_err(|code| match code {
+                ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
+                code => code,
+            })
         });
-        if let Err(code) = allowed {
-            return Answer::Ready(self.refuse(call.version, code));
-        }
         let mut topics = Vec::new();
         for topic in self.topics {
             let mut partitions = Vec::new();
             for p in topic.partitions {
                 let outcome = existing(state, &topic.name, Uuid::ZERO, p.partition_index).and_then(|name| {
+                    allowed?;
                     let stored = stored(state, p.committed_offset, p.committed_leader_epoch, p.committed_metadata)?;
                     state.groups.commit_pending(&self.group_id, self.producer_id, &name, p.partition_index, stored);
                     Ok(())
@@ -103,6 +106,11 @@ impl Serve for OffsetFetchRequest {
         if call.version >= 8 {
             let groups = self.groups.into_iter().map(|group| fetch(call, state, group, self.require_stable));
             return Answer::Ready(OffsetFetchResponse { groups: groups.collect(), ..Default::default() });
+        }
+        if call.version < 2
+            && let Err(code) = state.coordinates(call.broker, &self.group_id)
+        {
+            return Answer::Ready(self.refuse(call.version, code));
         }
         let topics = self.topics.map(|topics| {
             let topic = |t: crate::wire::messages::offset_fetch::RequestTopic| {

@@ -3,25 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::metadata::{leader_hint, topic_ref};
+use super::metadata::{leader_hint, named_or_id, topic_ref};
 use crate::embedded::dispatch::{Answer, Call, Serve};
-use crate::embedded::log::Appended;
+use crate::embedded::log::{Appended, Rejected};
+use crate::embedded::refuse::Refuse;
 use crate::embedded::state::State;
 use crate::embedded::topic::Waiting;
-use crate::wire::messages::produce::{LeaderIdAndEpoch, NodeEndpoint, PartitionResponse, TopicData, TopicResponse};
+use crate::wire::messages::produce::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionResponse, RecordError, TopicData, TopicResponse,
+};
 use crate::wire::messages::{ProduceRequest, ProduceResponse};
+use crate::wire::records::batches;
 use crate::wire::{ErrorCode, Records};
 
 impl Serve for ProduceRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<ProduceResponse> {
         let mut response = ProduceResponse::default();
         let mut pending = Vec::new();
+        if self.transactional_id.is_none() && has_transactional_records(&self) {
+            let code = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+            return Answer::Ready(self.refuse(call.version, code));
+        }
         if ![-1, 0, 1].contains(&self.acks) {
-            return Answer::Ready(crate::embedded::refuse::Refuse::refuse(
-                &self,
-                call.version,
-                ErrorCode::INVALID_REQUIRED_ACKS,
-            ));
+            return Answer::Ready(self.refuse(call.version, ErrorCode::INVALID_REQUIRED_ACKS));
         }
         for topic in &self.topic_data {
             let mut answer =
@@ -40,7 +44,7 @@ impl Serve for ProduceRequest {
                             ..Default::default()
                         }
                     }
-                    Err(code) => refused(state, &mut response, topic, data.index, code),
+                    Err(why) => refused(call.version, state, &mut response, (topic, data.index), why),
                 });
             }
             response.responses.push(answer);
@@ -69,6 +73,18 @@ fn answer_place(response: &ProduceResponse, topic: &TopicResponse) -> Place {
     (response.responses.len(), topic.partition_responses.len())
 }
 
+fn has_transactional_records(request: &ProduceRequest) -> bool {
+    let mut records = request.topic_data.iter().flat_map(|t| &t.partition_data).filter_map(|p| p.records.as_ref());
+    records.any(|r| batches(r.clone().into_bytes()).any(|batch| batch.is_ok_and(|b| b.is_transactional())))
+}
+
+/// Why nothing was appended, and where the log starts if that is known.
+type Refusal = (Rejected, i64);
+
+fn at_once(code: ErrorCode) -> Refusal {
+    (code.into(), -1)
+}
+
 /// What was appended, where the log starts, and, if replicas do not have it yet, the offset they have to reach.
 type Done = (Appended, i64, Option<i64>);
 
@@ -78,24 +94,33 @@ fn append(
     request: &ProduceRequest,
     (topic, index): (&TopicData, i32),
     records: Records,
-) -> Result<Done, ErrorCode> {
-    let by = topic_ref(&topic.name, topic.topic_id);
-    let (name, found) = state.topic(by)?;
+) -> Result<Done, Refusal> {
+    let by = named_or_id(call.version >= 13, &topic.name, topic.topic_id);
+    let (name, found) = state.topic(by).map_err(at_once)?;
     let (name, rules) = (name.clone(), found.rules());
     let min_insync = found.number("min.insync.replicas");
     let records = records.into_bytes();
-    if let Some(id) = request.transactional_id.as_deref() {
-        state.transactions.check_write(id, &records, (&name, index))?;
+    // What the partition knows to be in an open transaction is not asked for again.
+    let ongoing = state.partition(&name, index).is_some_and(|p| p.log.is_ongoing(&records));
+    if let Some(id) = request.transactional_id.as_deref().filter(|_| !ongoing) {
+        state.transactions.check_write(id, &records, (&name, index)).map_err(|code| match code {
+            // From here on clients know the code that says so of anything that can be mended by an abort.
+            ErrorCode::INVALID_TXN_STATE if call.version >= 11 => at_once(ErrorCode::TRANSACTION_ABORTABLE),
+            ErrorCode::INVALID_TXN_STATE => (Rejected::NOT_IN_TRANSACTION, -1),
+            code => at_once(code),
+        })?;
     }
     let running: Vec<i32> = state.running().map(|(id, _)| id).collect();
     let store = state.store.clone();
-    let partition = state.led(call.broker, by, index, -1)?;
+    let partition = state.led(call.broker, by, index, -1).map_err(at_once)?;
+    let start = partition.log.start();
     let in_sync = partition.replicas.iter().filter(|id| running.contains(id)).count() as i64;
-    if request.acks == -1 && in_sync < min_insync {
-        return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
+    if request.acks == -1 && in_sync < min_insync.min(partition.replicas.len() as i64) {
+        return Err((ErrorCode::NOT_ENOUGH_REPLICAS.into(), start));
     }
     let stamp = partition.stamp(call.wall_ms);
-    let appended = partition.log.append(records, &rules, stamp)?;
+    let appended = partition.log.append(records, &rules, stamp);
+    let appended = appended.map_err(|why| if why.in_log { (why, start) } else { (why, -1) })?;
     if !appended.duplicate {
         if let (Some(store), Some(batch)) = (store, partition.log.batches().last()) {
             store.append(&name, index, batch);
@@ -108,14 +133,25 @@ fn append(
 }
 
 fn refused(
+    version: i16,
     state: &State,
     response: &mut ProduceResponse,
-    topic: &TopicData,
-    index: i32,
-    error_code: ErrorCode,
+    (topic, index): (&TopicData, i32),
+    (why, log_start_offset): Refusal,
 ) -> PartitionResponse {
-    let mut answer = PartitionResponse { index, error_code, base_offset: -1, ..Default::default() };
-    if matches!(error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
+    let error_code = why.code;
+    let record_error = |batch_index| RecordError { batch_index, batch_index_error_message: None };
+    let mut answer = PartitionResponse {
+        index,
+        error_code,
+        base_offset: -1,
+        log_start_offset,
+        record_errors: why.records.into_iter().map(record_error).collect(),
+        error_message: why.text.map(Into::into),
+        ..Default::default()
+    };
+    if version >= 10
+        && matches!(error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
         && let Some((leader_id, leader_epoch, host, port)) = leader_hint(state, &topic.name, topic.topic_id, index)
     {
         answer.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };

@@ -1,20 +1,15 @@
-//! Making, growing and deleting topics.
+//! Making topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::metadata::topic_ref;
 use crate::embedded::dispatch::{Answer, Call, Serve};
-use crate::embedded::state::{State, TopicRef};
-use crate::embedded::topic::{Partition, TOPIC_CONFIGS, Topic, check_config, is_legal_name};
+use crate::embedded::state::State;
+use crate::embedded::topic::{Partition, Topic, is_legal_name};
+use crate::embedded::topic_configs::{Setting, TOPIC_CONFIGS, check_config};
 use crate::env::Env;
-use crate::wire::messages::create_partitions::TopicResult;
 use crate::wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreatedTopic, CreatedTopicConfig};
-use crate::wire::messages::delete_topics::DeletedTopic;
-use crate::wire::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse,
-};
-use crate::wire::{ErrorCode, StrBytes, Uuid};
+use crate::wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use crate::wire::{ErrorCode, Uuid};
 
 /// Why a topic is not made or changed: Kafka's code, and a text for people.
 #[derive(Debug, Clone)]
@@ -23,7 +18,7 @@ pub(in crate::embedded) struct Refused {
     pub(in crate::embedded) text: String,
 }
 
-fn refuse<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refused> {
+pub(super) fn refuse<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, Refused> {
     Err(Refused { code, text: text.into() })
 }
 
@@ -58,12 +53,13 @@ pub(in crate::embedded) fn new_topic(
         assignments: Vec::new(),
         configs: configs.collect(),
     };
-    let plan = plan(state, &asked)?;
+    let plan = plan(state, &asked, &state.topics.keys().cloned().collect())?;
     add(env, state, name, plan);
     Ok(())
 }
 
-fn plan(state: &State, asked: &CreatableTopic) -> Result<Plan, Refused> {
+/// `before`: the topics that were there before this request.
+fn plan(state: &State, asked: &CreatableTopic, before: &BTreeSet<String>) -> Result<Plan, Refused> {
     let name = asked.name.as_str();
     if !is_legal_name(name) {
         let rule = "is not 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'";
@@ -74,7 +70,7 @@ fn plan(state: &State, asked: &CreatableTopic) -> Result<Plan, Refused> {
     }
     // '.' and '_' are the same in the names of metrics.
     let same = |other: &str| other.replace('.', "_") == name.replace('.', "_");
-    if let Some(other) = state.topics.keys().find(|other| same(other)) {
+    if let Some(other) = before.iter().find(|other| same(other)) {
         return refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic '{name}' collides with '{other}'."));
     }
     let mut configs = BTreeMap::new();
@@ -105,7 +101,7 @@ fn plan(state: &State, asked: &CreatableTopic) -> Result<Plan, Refused> {
     Ok(Plan { replicas: replicas.collect(), replication, configs })
 }
 
-fn place(brokers: &[i32], first: usize, replication: i16) -> Vec<i32> {
+pub(super) fn place(brokers: &[i32], first: usize, replication: i16) -> Vec<i32> {
     (0..replication as usize).map(|r| brokers[(first + r) % brokers.len()]).collect()
 }
 
@@ -118,9 +114,7 @@ fn by_hand(state: &State, asked: &CreatableTopic, configs: BTreeMap<String, Stri
     assignments.sort_by_key(|a| a.partition_index);
     let dense = assignments.iter().enumerate().all(|(i, a)| a.partition_index == i as i32);
     let replication = assignments.first().map_or(0, |a| a.broker_ids.len());
-    let valid = |ids: &[i32]| {
-        ids.len() == replication && !ids.is_empty() && ids.iter().all(|id| state.brokers.contains_key(id))
-    };
+    let valid = |ids: &[i32]| ids.len() == replication && are_brokers(state, ids);
     if !dense || !assignments.iter().all(|a| valid(&a.broker_ids)) {
         return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, "The assignment has gaps or names unknown brokers.");
     }
@@ -128,30 +122,45 @@ fn by_hand(state: &State, asked: &CreatableTopic, configs: BTreeMap<String, Stri
     Ok(Plan { replicas, replication: replication as i16, configs })
 }
 
-fn add(env: &Env, state: &mut State, name: &str, plan: Plan) -> Uuid {
+/// Whether these can be the replicas of a partition.
+pub(super) fn are_brokers(state: &State, ids: &[i32]) -> bool {
+    let distinct: BTreeSet<_> = ids.iter().collect();
+    !ids.is_empty() && distinct.len() == ids.len() && ids.iter().all(|id| state.brokers.contains_key(id))
+}
+
+fn new_id(env: &Env) -> Uuid {
     let mut id = env.random(|r| r.u128(..)).to_be_bytes();
     id[0] |= 1; // never zero, which means "no id"
+    Uuid(id)
+}
+
+fn add(env: &Env, state: &mut State, name: &str, plan: Plan) -> Uuid {
+    let id = new_id(env);
     let partitions = plan.replicas.into_iter().map(Partition::new).collect();
-    let topic = Topic { id: Uuid(id), partitions, configs: plan.configs, replicas: plan.replication };
+    let topic = Topic { id, partitions, configs: plan.configs, replicas: plan.replication };
     state.insert_topic(name.to_owned(), topic);
     state.elect();
     state.topics_changed();
-    Uuid(id)
+    id
 }
 
 impl Serve for CreateTopicsRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<CreateTopicsResponse> {
-        let mut topics = Vec::new();
-        for asked in &self.topics {
+        let before: BTreeSet<String> = state.topics.keys().cloned().collect();
+        let (mut topics, mut seen) = (Vec::new(), BTreeSet::new());
+        for asked in self.topics.iter().filter(|asked| seen.insert(asked.name.clone())) {
             let twice = self.topics.iter().filter(|t| t.name == asked.name).count() > 1;
-            let planned =
-                if twice { refuse(ErrorCode::INVALID_REQUEST, "Duplicate topic name.") } else { plan(state, asked) };
+            let planned = if twice {
+                refuse(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")
+            } else {
+                plan(state, asked, &before)
+            };
             topics.push(match planned {
                 Ok(plan) => {
                     let (num_partitions, replication_factor) = (plan.replicas.len() as i32, plan.replication);
                     let configs = all_configs(&plan.configs);
-                    let topic_id =
-                        if self.validate_only { Uuid::ZERO } else { add(&call.cluster.env, state, &asked.name, plan) };
+                    let env = &call.cluster.env;
+                    let topic_id = if self.validate_only { new_id(env) } else { add(env, state, &asked.name, plan) };
                     CreatedTopic {
                         name: asked.name.clone(),
                         topic_id,
@@ -175,82 +184,11 @@ impl Serve for CreateTopicsRequest {
 }
 
 fn all_configs(own: &BTreeMap<String, String>) -> Vec<CreatedTopicConfig> {
-    let config = |&(name, default): &(&str, &str)| CreatedTopicConfig {
-        name: name.into(),
-        value: Some(own.get(name).map_or(default, String::as_str).into()),
-        config_source: if own.contains_key(name) { 1 } else { 5 },
+    let config = |setting: &Setting| CreatedTopicConfig {
+        name: setting.name.into(),
+        value: Some(own.get(setting.name).map_or(setting.default, String::as_str).into()),
+        config_source: if own.contains_key(setting.name) { 1 } else { 5 },
         ..Default::default()
     };
     TOPIC_CONFIGS.iter().map(config).collect()
-}
-
-impl Serve for CreatePartitionsRequest {
-    fn serve(self, _: &Call, state: &mut State) -> Answer<CreatePartitionsResponse> {
-        let results = self.topics.iter().map(|asked| {
-            let grown = grow(state, &asked.name, asked.count, self.validate_only);
-            let (error_code, error_message) = match grown {
-                Ok(()) => (ErrorCode::NONE, None),
-                Err(Refused { code, text }) => (code, Some(text.into())),
-            };
-            TopicResult { name: asked.name.clone(), error_code, error_message }
-        });
-        Answer::Ready(CreatePartitionsResponse { results: results.collect(), ..Default::default() })
-    }
-}
-
-/// More partitions: `count` altogether.
-pub(in crate::embedded) fn grow(state: &mut State, name: &str, count: i32, only_check: bool) -> Result<(), Refused> {
-    let brokers: Vec<i32> = state.running().map(|(id, _)| id).collect();
-    let topic = state.topic_mut(TopicRef::Name(name))?;
-    let now = topic.partitions.len();
-    if count <= now as i32 {
-        let text = format!("Topic currently has {now} partitions, which is not below the requested {count}.");
-        return refuse(ErrorCode::INVALID_PARTITIONS, text);
-    }
-    if topic.replicas as usize > brokers.len() {
-        return refuse(ErrorCode::INVALID_REPLICATION_FACTOR, "Too few brokers run.");
-    }
-    if !only_check {
-        let replication = topic.replicas;
-        topic.partitions.extend((now..count as usize).map(|p| Partition::new(place(&brokers, p, replication))));
-        state.elect();
-        state.topics_changed();
-    }
-    Ok(())
-}
-
-impl Serve for DeleteTopicsRequest {
-    fn serve(self, call: &Call, state: &mut State) -> Answer<DeleteTopicsResponse> {
-        let asked: Vec<(Option<StrBytes>, Uuid)> = if call.version >= 6 {
-            self.topics.into_iter().map(|t| (t.name, t.topic_id)).collect()
-        } else {
-            self.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)).collect()
-        };
-        let responses = asked.into_iter().map(|(name, id)| {
-            let found = state.topic(topic_ref(&name.clone().unwrap_or_default(), id)).map(|(n, t)| (n.clone(), t.id));
-            match found {
-                Ok((name, topic_id)) => {
-                    delete(state, &name);
-                    DeletedTopic { name: Some(name.into()), topic_id, ..Default::default() }
-                }
-                Err(error_code) => DeletedTopic {
-                    name,
-                    topic_id: id,
-                    error_code,
-                    error_message: Some("This server does not host this topic-partition.".into()),
-                },
-            }
-        });
-        Answer::Ready(DeleteTopicsResponse { responses: responses.collect(), ..Default::default() })
-    }
-}
-
-/// The topic, its records and what groups have committed for it are gone. Says whether there was one.
-pub(in crate::embedded) fn delete(state: &mut State, name: &str) -> bool {
-    let Some(mut topic) = state.remove_topic(name) else { return false };
-    topic.partitions.iter_mut().for_each(Partition::wake);
-    state.groups.topic_deleted(name);
-    state.topics_changed();
-    state.offsets_changed();
-    true
 }

@@ -20,11 +20,12 @@ fn by_version(code: ErrorCode, version: i16, from: i16) -> ErrorCode {
 impl Serve for InitProducerIdRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<InitProducerIdResponse> {
         let Some(id) = self.transactional_id.clone() else {
-            let known = self.producer_id >= 0 && (0..i16::MAX - 1).contains(&self.producer_epoch);
-            let (producer_id, producer_epoch) =
-                if known { (self.producer_id, self.producer_epoch + 1) } else { (state.transactions.producer_id(), 0) };
-            return Answer::Ready(InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() });
+            let producer_id = state.transactions.producer_id();
+            return Answer::Ready(InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() });
         };
+        if (self.producer_id < 0) != (self.producer_epoch < 0) {
+            return Answer::Ready(self.refuse(call.version, ErrorCode::INVALID_REQUEST));
+        }
         let timeout = Duration::from_millis(self.transaction_timeout_ms.max(0).unsigned_abs().into());
         let known = (self.producer_id >= 0).then_some((self.producer_id, self.producer_epoch));
         let begun = state.coordinates(call.broker, &id);

@@ -172,8 +172,8 @@ impl Group {
 
     /// Answers whatever the member waits for with an error.
     pub(super) fn refuse(&mut self, at: usize, error_code: ErrorCode, member_id: &str) {
-        let refused = JoinGroupResponse { error_code, member_id: member_id.into(), ..Default::default() };
-        self.answer_join(at, refused);
+        let version = self.members[at].joining.map_or(0, |waiting| waiting.version);
+        self.answer_join(at, super::join::refused(version, error_code, member_id));
         self.answer_sync(at, SyncGroupResponse { error_code, ..Default::default() });
     }
 

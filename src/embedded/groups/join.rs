@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::group::{Group, State};
 use super::member::{Member, Waiting};
 use super::{Client, Reply, Token};
-use crate::wire::ErrorCode;
-use crate::wire::messages::join_group::JoinGroupRequest;
+use crate::wire::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
+use crate::wire::{ErrorCode, StrBytes};
 
 /// How long a new member may wait for its first answer: it has no id to send heartbeats with.
 const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(300);
@@ -45,6 +45,12 @@ impl Join {
             protocols: protocols.map(|p| (p.name.as_str().to_owned(), Bytes::copy_from_slice(&p.metadata))).collect(),
         }
     }
+}
+
+/// The answer to a JoinGroup that fails.
+pub(super) fn refused(version: i16, error_code: ErrorCode, member_id: impl Into<StrBytes>) -> JoinGroupResponse {
+    let protocol_name = (version < 7).then(StrBytes::default);
+    JoinGroupResponse { error_code, protocol_name, member_id: member_id.into(), ..Default::default() }
 }
 
 fn millis(ms: i32) -> Duration {

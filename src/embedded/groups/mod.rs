@@ -148,8 +148,7 @@ impl Groups {
             result
         };
         if let Err((error_code, member_id)) = refusal {
-            let refused = JoinGroupResponse { error_code, member_id: member_id.into(), ..Default::default() };
-            self.replies.push(Reply::Join(token, refused));
+            self.replies.push(Reply::Join(token, join::refused(version, error_code, member_id)));
         }
     }
 

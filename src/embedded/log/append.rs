@@ -1,11 +1,17 @@
 //! Writing: what a leader checks before it takes a batch, and what it changes in it.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
 use super::producers::Verdict;
+use super::rejected::Rejected;
 use super::{Log, Stored, batch};
 use crate::wire::ErrorCode;
-use crate::wire::records::{BatchHeader, HEADER_LEN, Limits, RawBatch, batches};
+use crate::wire::records::{BatchHeader, Cursor, HEADER_LEN, Limits, RawBatch, RecordsError, batches};
+
+/// The time of a record that has none.
+const NO_TIMESTAMP: i64 = -1;
 
 /// The topic's settings that matter for writing.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +22,15 @@ pub(in crate::embedded) struct Rules {
     pub(in crate::embedded) log_append_time: bool,
     /// `cleanup.policy` contains compact: every record needs a key.
     pub(in crate::embedded) compacted: bool,
+    /// `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`.
+    pub(in crate::embedded) timestamps: (i64, i64),
+}
+
+impl Rules {
+    /// What a record's time may be now.
+    fn times(&self, now_ms: i64) -> RangeInclusive<i64> {
+        now_ms.saturating_sub(self.timestamps.0)..=now_ms.saturating_add(self.timestamps.1)
+    }
 }
 
 /// Who writes, and when.
@@ -29,7 +44,7 @@ pub(in crate::embedded) struct Stamp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::embedded) struct Appended {
     pub(in crate::embedded) base_offset: i64,
-    /// −1 unless the topic stamps records itself.
+    /// −1 unless the topic stamps records itself; of a retry the time of the youngest record.
     pub(in crate::embedded) log_append_time_ms: i64,
     /// It was there before: a retry.
     pub(in crate::embedded) duplicate: bool,
@@ -42,14 +57,17 @@ impl Log {
         records: Bytes,
         rules: &Rules,
         stamp: Stamp,
-    ) -> Result<Appended, ErrorCode> {
+    ) -> Result<Appended, Rejected> {
         let raw = only_batch(records)?;
-        check(&raw, rules)?;
+        check(&raw, rules, stamp.now_ms)?;
         let mut header = *raw.header();
         if header.producer_id >= 0
-            && let Verdict::Duplicate(base_offset) = self.producers.check(&header)?
+            && let Verdict::Duplicate { base_offset, timestamp } = self.producers.check(&header)?
         {
-            return Ok(Appended { base_offset, log_append_time_ms: -1, duplicate: true });
+            return Ok(Appended { base_offset, log_append_time_ms: timestamp, duplicate: true });
+        }
+        if !header.is_transactional() && self.transactions.open_from(header.producer_id).is_some() {
+            return Err(ErrorCode::INVALID_TXN_STATE.into());
         }
         let body = raw.bytes().slice(HEADER_LEN..);
         let mut log_append_time_ms = -1;
@@ -60,6 +78,14 @@ impl Log {
         }
         let base_offset = self.push(header, &body, stamp);
         Ok(Appended { base_offset, log_append_time_ms, duplicate: false })
+    }
+
+    /// Whether these records go on with a transaction that has written here, at the same epoch.
+    pub(in crate::embedded) fn is_ongoing(&self, records: &Bytes) -> bool {
+        let Some(Ok(raw)) = batches(records.clone()).next() else { return false };
+        let header = raw.header();
+        let open = self.transactions.open_from(header.producer_id).is_some();
+        open && self.producers.epoch(header.producer_id) == Some(header.producer_epoch)
     }
 
     /// Ends a transaction of this producer. Returns the marker's offset.
@@ -102,40 +128,66 @@ impl Log {
     }
 }
 
-fn only_batch(records: Bytes) -> Result<RawBatch, ErrorCode> {
+fn only_batch(records: Bytes) -> Result<RawBatch, Rejected> {
     let mut all = batches(records);
     let first = match all.next() {
         Some(Ok(batch)) => batch,
-        Some(Err(_)) => return Err(ErrorCode::CORRUPT_MESSAGE),
-        None => return Err(ErrorCode::INVALID_RECORD),
+        Some(Err(RecordsError::UnknownMagic(_))) => return Err(Rejected::UNKNOWN_MAGIC),
+        Some(Err(_)) => return Err(ErrorCode::CORRUPT_MESSAGE.into()),
+        None => return Err(Rejected::NOT_ONE),
     };
     if all.next().is_some() || all.remaining() > 0 {
-        return Err(ErrorCode::INVALID_RECORD);
+        return Err(Rejected::NOT_ONE);
     }
     Ok(first)
 }
 
-fn check(raw: &RawBatch, rules: &Rules) -> Result<(), ErrorCode> {
+/// LZ4 and no compression at all are what this crate can read.
+const READABLE: [u8; 2] = [0, 3];
+const LAST_CODEC: u8 = 4;
+
+fn check(raw: &RawBatch, rules: &Rules, now_ms: i64) -> Result<(), Rejected> {
     let header = raw.header();
     raw.check_crc().map_err(|_| ErrorCode::CORRUPT_MESSAGE)?;
     if raw.bytes().len() > rules.max_message_bytes {
-        return Err(ErrorCode::MESSAGE_TOO_LARGE);
+        return Err(ErrorCode::MESSAGE_TOO_LARGE.into());
     }
     let count = header.records_count;
-    if header.is_control() || count < 1 || header.last_offset_delta != count - 1 {
-        return Err(ErrorCode::INVALID_RECORD);
+    if header.is_control() || header.base_offset != 0 || count < 1 || header.last_offset_delta != count - 1 {
+        return Err(ErrorCode::INVALID_RECORD.into());
     }
-    if header.producer_id >= 0 && (header.base_sequence < 0 || header.producer_epoch < 0) {
-        return Err(ErrorCode::INVALID_RECORD);
+    if header.producer_id >= 0 && header.base_sequence < 0 {
+        return Err(ErrorCode::INVALID_RECORD.into());
     }
-    if rules.compacted {
-        let batch = raw.clone().open(&Limits::default()).map_err(|_| ErrorCode::CORRUPT_MESSAGE)?;
-        let mut at = Default::default();
-        while let Some(record) = batch.next(&mut at).map_err(|_| ErrorCode::INVALID_RECORD)? {
-            if record.key.is_none() {
-                return Err(ErrorCode::INVALID_RECORD);
-            }
+    if READABLE.contains(&header.codec()) {
+        return check_records(raw, rules, now_ms);
+    }
+    if header.codec() > LAST_CODEC {
+        return Err(ErrorCode::UNKNOWN_SERVER_ERROR.into());
+    }
+    Ok(())
+}
+
+fn check_records(raw: &RawBatch, rules: &Rules, now_ms: i64) -> Result<(), Rejected> {
+    let Ok(batch) = raw.clone().open(&Limits::default()) else { return Err(ErrorCode::UNKNOWN_SERVER_ERROR.into()) };
+    let (mut at, mut count) = (Cursor::default(), 0);
+    let (mut without_key, mut out_of_time) = (Vec::new(), Vec::new());
+    let times = rules.times(now_ms);
+    while let Some(record) = batch.next(&mut at).map_err(|_| ErrorCode::INVALID_RECORD)? {
+        if rules.compacted && record.key.is_none() {
+            without_key.push(count);
+        } else if !rules.log_append_time && record.timestamp != NO_TIMESTAMP && !times.contains(&record.timestamp) {
+            out_of_time.push(count);
         }
+        count += 1;
+    }
+    if !out_of_time.is_empty() {
+        out_of_time.extend(without_key);
+        out_of_time.sort_unstable();
+        return Err(Rejected::records(ErrorCode::INVALID_TIMESTAMP, out_of_time));
+    }
+    if !without_key.is_empty() {
+        return Err(Rejected::records(ErrorCode::INVALID_RECORD, without_key));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod compact;
 mod epochs;
 mod producers;
 mod read;
+mod rejected;
 mod shrink;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub(super) use append::{Appended, Rules, Stamp};
 pub(super) use batch::Stored;
 use epochs::Epochs;
 use producers::Producers;
+pub(super) use rejected::Rejected;
 pub(super) use transactions::Aborted;
 use transactions::Transactions;
 

@@ -25,6 +25,8 @@ struct Recent {
     first: i32,
     last: i32,
     base_offset: i64,
+    /// Of its youngest record.
+    timestamp: i64,
 }
 
 /// A producer as DescribeProducers shows it.
@@ -43,7 +45,10 @@ pub(in crate::embedded) struct Active {
 pub(super) enum Verdict {
     Append,
     /// It is in the log already, at this offset.
-    Duplicate(i64),
+    Duplicate {
+        base_offset: i64,
+        timestamp: i64,
+    },
 }
 
 impl Producers {
@@ -58,7 +63,7 @@ impl Producers {
             return if first == 0 { Ok(Verdict::Append) } else { Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) };
         }
         if let Some(same) = known.recent.iter().find(|r| (r.first, r.last) == (first, last)) {
-            return Ok(Verdict::Duplicate(same.base_offset));
+            return Ok(Verdict::Duplicate { base_offset: same.base_offset, timestamp: same.timestamp });
         }
         match known.recent.back() {
             Some(previous) if after(previous.last) != first => Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
@@ -82,7 +87,13 @@ impl Producers {
             producer.recent.pop_front();
         }
         let (first, last) = sequences(header);
-        producer.recent.push_back(Recent { first, last, base_offset: header.base_offset });
+        let (base_offset, timestamp) = (header.base_offset, header.max_timestamp);
+        producer.recent.push_back(Recent { first, last, base_offset, timestamp });
+    }
+
+    /// The producer's last epoch.
+    pub(super) fn epoch(&self, producer_id: i64) -> Option<i16> {
+        self.0.get(&producer_id).map(|producer| producer.epoch)
     }
 
     /// Forgets producers that have written nothing since `ms` (Kafka's `producer.id.expiration.ms`).

@@ -6,7 +6,8 @@ use super::{Aborted, Log};
 
 impl Log {
     /// Batches from `offset` on, as they lie in the log: the first may begin before it, none begins at `to` or later. At
-    /// most `max_bytes`, the last batch cut where they end; with `whole_first` the first comes whole however large it is.
+    /// most `max_bytes`, the last batch cut where they end. The first is never cut: with `whole_first` it comes whole
+    /// however large it is, without not at all.
     pub(in crate::embedded) fn read(&self, offset: i64, to: i64, max_bytes: usize, whole_first: bool) -> Vec<Bytes> {
         let first = self.batches.partition_point(|b| b.header.next_offset() <= offset);
         let mut left = max_bytes;
@@ -19,7 +20,9 @@ impl Log {
                 out.push(batch.bytes.clone());
                 left = left.saturating_sub(batch.bytes.len());
             } else {
-                out.push(batch.bytes.slice(..left));
+                if !out.is_empty() {
+                    out.push(batch.bytes.slice(..left));
+                }
                 break;
             }
         }

@@ -6,7 +6,8 @@ use super::*;
 use crate::wire::ErrorCode;
 use crate::wire::records::{BatchBuilder, Compression, Cursor, NO_PRODUCER, ProducerStamp};
 
-const RULES: Rules = Rules { max_message_bytes: 1 << 20, log_append_time: false, compacted: false };
+const RULES: Rules =
+    Rules { max_message_bytes: 1 << 20, log_append_time: false, compacted: false, timestamps: (i64::MAX, i64::MAX) };
 const TRANSACTIONAL: u8 = 1 << 4;
 
 fn stamp() -> Stamp {
@@ -32,7 +33,8 @@ fn producer(epoch: i16, sequence: i32) -> ProducerStamp {
 }
 
 fn append(log: &mut Log, records: Bytes) -> Result<i64, ErrorCode> {
-    log.append(records, &RULES, stamp()).map(|a| a.base_offset).inspect(|_| log.replicate())
+    let appended = log.append(records, &RULES, stamp()).map_err(|why| why.code);
+    appended.map(|a| a.base_offset).inspect(|_| log.replicate())
 }
 
 /// Offset, key and value of every record that lies in the log.
@@ -96,7 +98,7 @@ fn what_is_broken_is_refused() {
     assert_eq!(append(&mut log, good.slice(..good.len() - 1)), Err(ErrorCode::INVALID_RECORD), "cut");
     assert_eq!(append(&mut log, Bytes::new()), Err(ErrorCode::INVALID_RECORD));
     let small = Rules { max_message_bytes: 50, ..RULES };
-    assert_eq!(log.append(good, &small, stamp()), Err(ErrorCode::MESSAGE_TOO_LARGE));
+    assert_eq!(log.append(good, &small, stamp()), Err(ErrorCode::MESSAGE_TOO_LARGE.into()));
     assert_eq!(log.end(), 0);
 }
 
