@@ -195,7 +195,7 @@ impl EmbeddedBuilder {
             }
         }
         let shared = Shared::new(state, env);
-        let network = Network::new(Memory(Arc::downgrade(&shared)), self.seed);
+        let network = Network::new(Memory(Arc::downgrade(&shared)), self.seed, shared.env.now());
         for (id, listener) in listeners {
             // Ends when the broker stops.
             let _detached = shared.env.spawn(listen::accept(shared.clone(), id, listener));
