@@ -198,6 +198,9 @@ impl Commits {
 
     /// Answers callers whose time is up.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        // What still waits then waits for the coordinator or a generation, whose coming is an event: no timer may stand
+        // in the past meanwhile.
+        self.not_before.take_if(|at| now >= *at);
         let sent = self.sent.iter_mut().map(|sent| &mut sent.tickets);
         for tickets in sent.chain([&mut self.waiting]) {
             for ticket in tickets.extract_if(.., |ticket| now >= ticket.deadline) {

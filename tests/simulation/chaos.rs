@@ -91,7 +91,10 @@ const BEFORE: &[(Api, &[ErrorCode])] = &[
             ErrorCode::OFFSET_NOT_AVAILABLE,
         ],
     ),
-    (Api::ListOffsets, &[ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH, ErrorCode::OFFSET_NOT_AVAILABLE]),
+    (
+        Api::ListOffsets,
+        &[ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH, ErrorCode::OFFSET_NOT_AVAILABLE],
+    ),
     (Api::OffsetForLeaderEpoch, &[ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH]),
     (Api::Metadata, &[ErrorCode::LEADER_NOT_AVAILABLE, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION]),
     (
@@ -111,7 +114,10 @@ const BEFORE: &[(Api, &[ErrorCode])] = &[
     (Api::Heartbeat, GROUP),
     (Api::OffsetCommit, GROUP),
     (Api::LeaveGroup, &[ErrorCode::NOT_COORDINATOR, ErrorCode::UNKNOWN_MEMBER_ID]),
-    (Api::OffsetFetch, &[ErrorCode::NOT_COORDINATOR, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::UNSTABLE_OFFSET_COMMIT]),
+    (
+        Api::OffsetFetch,
+        &[ErrorCode::NOT_COORDINATOR, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::UNSTABLE_OFFSET_COMMIT],
+    ),
     (Api::InitProducerId, &[ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::COORDINATOR_NOT_AVAILABLE]),
 ];
 

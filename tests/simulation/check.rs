@@ -92,7 +92,8 @@ fn handled(
         };
         let passed = world.commits.iter().find(|(_, q, committed)| *q == p && *committed > offset);
         if let Some((stamp, ..)) = passed.filter(|(stamp, ..)| *stamp < finished) {
-            wrong.push(("C", format!("{p}/{offset} was committed (event {stamp}) before it was finished ({finished})")));
+            wrong
+                .push(("C", format!("{p}/{offset} was committed (event {stamp}) before it was finished ({finished})")));
         }
     }
     if world.running() > 0 {

@@ -36,6 +36,9 @@ async fn work(ctx: &Arc<Ctx>, number: usize, plan: &SenderPlan, process: &dispat
             Ok(open) => break open,
             Err(error) => {
                 ctx.log(|| format!("sender {number} cannot begin: {error}"));
+                if ctx.time() > ctx.plan.until + Duration::from_secs(60) {
+                    return ctx.violated("P", format!("a sender cannot begin although all is well: {error}"));
+                }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
@@ -96,6 +99,7 @@ async fn open(
         .linger(plan.linger)
         .batch_size(plan.batch_size)
         .buffer_memory(plan.buffer_memory)
+        .max_message_size(plan.buffer_memory.min(10_000))
         .compression(plan.compression)
         .connect()
         .await?;

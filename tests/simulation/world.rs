@@ -310,7 +310,8 @@ impl World {
         self.trace.number(stamp ^ (partition as u64) << 32 ^ (offset as u64) << 40 ^ (life as u64) << 56);
         self.running.insert(stamp, Running { life, partition, offset, key, assignment, message: message.clone() });
         let at = ctx.time();
-        self.violations.extend(wrong.into_iter().map(|(i, text)| format!("{i}: {text} (at {:.3} s)", at.as_secs_f64())));
+        self.violations
+            .extend(wrong.into_iter().map(|(i, text)| format!("{i}: {text} (at {:.3} s)", at.as_secs_f64())));
         stamp
     }
 

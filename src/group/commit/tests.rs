@@ -147,3 +147,17 @@ fn an_error_that_no_retry_helps_ends_the_commit() {
     bench.commits.answered(request.id, Err(Failure::Call(error)), bench.now);
     assert_eq!(bench.done()[0].1.as_ref().unwrap_err().kind(), ErrorKind::UnsupportedVersion);
 }
+
+/// Found by the simulation: with the coordinator gone, the driver turned in circles from the end of the pause on.
+#[test]
+fn no_timer_stands_in_the_past_while_a_retry_waits_for_the_coordinator() {
+    let mut bench = Bench::new();
+    bench.submit(&[(0, 1)]);
+    let request = bench.send(1).unwrap();
+    bench.answer(&request, ErrorCode::NOT_COORDINATOR);
+    bench.now = bench.commits.poll_timeout().unwrap();
+    bench.commits.handle_timeout(bench.now);
+    assert!(bench.commits.poll_send(generation(1), None, bench.now).is_none());
+    assert!(bench.commits.poll_timeout().is_some_and(|at| at > bench.now), "the caller's deadline is what is left");
+    assert!(bench.send(1).is_some());
+}
