@@ -18,6 +18,5 @@ pub use compression::Compression;
 pub(crate) use error::RecordsError;
 #[cfg(feature = "embedded")]
 pub(crate) use header::CRC_FROM;
-#[cfg(feature = "embedded")]
 pub(crate) use header::{BatchHeader, HEADER_LEN, NO_PRODUCER, ProducerStamp};
 pub(crate) use raw::{ControlType, Limits, RawBatch, batches};
