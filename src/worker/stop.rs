@@ -32,7 +32,9 @@ where
         let reserve = COMMIT_RESERVE.min(deadline.saturating_duration_since(self.env.now()) / 2);
         let limit = (self.env.now() + self.config.drain_timeout).min(deadline - reserve);
         self.drain(partitions, limit).await;
-        self.last_commit(partitions, deadline).await;
+        if let Some(error) = self.last_commit(partitions, deadline).await {
+            self.warn(error);
+        }
         self.forget(partitions);
         done.finish();
     }
@@ -93,27 +95,30 @@ where
         }
     }
 
-    /// Commits what is new in these, after the commit under way.
-    async fn last_commit(&mut self, partitions: &[TopicPartition], limit: Instant) {
+    /// Commits what is new in these, after the commit under way. Returns why that may not have happened.
+    async fn last_commit(&mut self, partitions: &[TopicPartition], limit: Instant) -> Option<Error> {
         let env = self.env.clone();
         let commits = async {
             if self.committing.is_some() {
                 let sent = super::commit::answer(&mut self.committing).await;
                 self.committed(sent);
             }
-            if let Some(commit) = self.commit_of(Some(partitions)) {
-                let sent = commit.await;
-                self.committed(sent);
+            match self.commit_of(Some(partitions)) {
+                Some(commit) => {
+                    let sent = commit.await;
+                    self.note(sent).map(|(error, _)| error)
+                }
+                None => None,
             }
         };
         tokio::pin!(commits);
-        tokio::select! { biased;
-            () = &mut commits => {}
-            () = env.sleep_until(limit) => tracing::warn!(
-                target: "dispatcher::worker",
-                "the last commit was not answered in time: what was handled since the one before may come again"
-            ),
-        }
+        let failed = tokio::select! { biased;
+            failed = &mut commits => failed?,
+            () = env.sleep_until(limit) => Error::new(ErrorKind::Timeout, "OffsetCommit was not answered in time"),
+        };
+        let text = "the last commit failed: what was handled since the one before may come again";
+        let kind = failed.kind();
+        Some(failed.wrap(kind, text))
     }
 
     /// Ends the consumer for `reason`; within `stop_timeout` and a little for the last commit and the leave.
@@ -136,11 +141,15 @@ where
         self.drain_all(limit, stop_asked).await;
         let left = self.shared.with(|s| s.in_flight());
         let all: Vec<_> = self.owned.keys().cloned().collect();
-        self.last_commit(&all, self.env.now() + FAREWELL).await;
+        let uncommitted = self.last_commit(&all, self.env.now() + FAREWELL).await;
         self.leave().await;
         self.shared.close();
         self.pool = None;
-        match failed {
+        // What ended it says more than what went wrong then.
+        if let (Some(error), true) = (&uncommitted, failed.is_some()) {
+            self.warn(error.clone());
+        }
+        match failed.or(uncommitted) {
             Some(error) => Err(error),
             None => Ok(Ended { left }),
         }

@@ -15,11 +15,18 @@ use crate::world::{Ctx, World};
 const FAREWELL: Duration = Duration::from_secs(32);
 pub(crate) const PANIC: &str = "simulated";
 
+/// Lives one life after another.
+pub(crate) async fn live(ctx: Arc<Ctx>, row: Vec<LifePlan>) {
+    for plan in &row {
+        ctx.until(plan.from).await;
+        live_once(&ctx, plan).await;
+    }
+}
+
 /// Lives as planned: begins again if the subscription ends by itself, and ends in the planned way.
-pub(crate) async fn live(ctx: Arc<Ctx>, plan: LifePlan) {
-    ctx.until(plan.from).await;
+async fn live_once(ctx: &Arc<Ctx>, plan: &LifePlan) {
     while ctx.time() < plan.to {
-        let member = Member::new(&ctx, plan.slot);
+        let member = Member::new(ctx, plan.slot);
         let born = tokio::select! {
             biased;
             born = member.subscribe() => born,
@@ -145,17 +152,10 @@ impl Member {
         };
         ctx.log(|| format!("life {} has stopped: {stopped:?}", self.life));
         let clean = stopped.is_ok_and(|s| s.unfinished() == 0);
-        if clean && ctx.is_orderly() {
+        if clean {
             ctx.world().settle(self.life, &owned);
         }
         clean
-    }
-}
-
-impl Ctx {
-    /// Nothing has gone wrong, or all has been put in order.
-    fn is_orderly(&self) -> bool {
-        self.plan.mood == crate::plan::Mood::Calm || self.world().calm
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct Plan {
     pub(crate) until: Duration,
     pub(crate) group: GroupPlan,
     pub(crate) senders: Vec<SenderPlan>,
-    pub(crate) lives: Vec<LifePlan>,
+    /// Each row one after another, beside the other rows.
+    pub(crate) lives: Vec<Vec<LifePlan>>,
     pub(crate) chaos: Vec<(Duration, Chaos)>,
 }
 
@@ -116,7 +117,8 @@ impl Plan {
         let versions = KafkaVersion::ALL;
         let version = if d.chance(0.4) { KafkaVersion::V4_2 } else { d.pick(versions) };
         let compacted = mood != Mood::Calm && d.chance(0.1);
-        let group = GroupPlan::draw(&mut d, mood);
+        let mut group = GroupPlan::draw(&mut d, mood);
+        group.static_members &= version >= KafkaVersion::V2_3;
         let members = d.number(1..=3) as u32;
         let lives = lives(&mut Dice::new(seed, "lives"), mood, members, until, group.static_members);
         let mut d = Dice::new(seed, "senders");
@@ -215,9 +217,10 @@ impl SenderPlan {
 }
 
 /// Each member lives once or several times, with gaps; static members sometimes have a twin at the end.
-fn lives(d: &mut Dice, mood: Mood, members: u32, until: Duration, with_ids: bool) -> Vec<LifePlan> {
-    let mut lives = Vec::new();
+fn lives(d: &mut Dice, mood: Mood, members: u32, until: Duration, with_ids: bool) -> Vec<Vec<LifePlan>> {
+    let mut rows = Vec::new();
     for slot in 0..members {
+        let mut row = Vec::new();
         let mut at = if d.chance(0.5) { Duration::ZERO } else { d.moment(until / 2) };
         while at < until {
             let to = if d.chance(0.3) { until } else { (at + d.ms(500..=20_000)).min(until) };
@@ -226,14 +229,15 @@ fn lives(d: &mut Dice, mood: Mood, members: u32, until: Duration, with_ids: bool
                 (_, 4..8) => End::Kill,
                 _ => End::Drop,
             };
-            lives.push(LifePlan { slot, from: at, to, end });
+            row.push(LifePlan { slot, from: at, to, end });
             if with_ids && mood == Mood::Wild && d.chance(0.2) {
                 // A second process under the same instance id fences the first one.
                 let from = at + (to - at) / 2;
-                lives.push(LifePlan { slot, from, to, end });
+                rows.push(vec![LifePlan { slot, from, to, end }]);
             }
             at = to + if d.chance(0.3) { Duration::ZERO } else { d.ms(0..=5_000) };
         }
+        rows.push(row);
     }
-    lives
+    rows
 }
