@@ -153,7 +153,7 @@ impl Member {
         ctx.log(|| format!("life {} has stopped: {stopped:?}", self.life));
         let clean = stopped.is_ok_and(|s| s.unfinished() == 0);
         if clean {
-            ctx.world().settle(self.life, &owned);
+            ctx.world().settle(ctx, self.life, &owned);
         }
         clean
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dispatcher::embedded::{Api, EmbeddedCluster, Network, RequestEvent, StoredRecord};
+use dispatcher::embedded::{Api, EmbeddedCluster, KafkaVersion, Network, RequestEvent, StoredRecord};
 use dispatcher::{Message, OnFailure, Order};
 use tokio::time::Instant;
 
@@ -279,7 +279,8 @@ impl World {
             wrong.push(("K", format!("{partition}/{offset} begins while {partition}/{} runs", other.offset)));
         }
         let this = &mut self.lives[life];
-        if this.committed.get(&partition).is_some_and(|c| offset < *c) {
+        // A member may have committed what it had read of the topic's former self, after it was made again.
+        if self.recreations == 0 && this.committed.get(&partition).is_some_and(|c| offset < *c) {
             wrong.push(("D", format!("{partition}/{offset} is handled, committed before {} began", name(life))));
         }
         let place = this.places.entry(partition).or_insert_with(|| Place {
@@ -352,9 +353,15 @@ impl World {
         places.iter().filter(|(_, place)| !place.last.is_cancelled()).map(|(&p, place)| (p, place.assignment)).collect()
     }
 
-    /// After a clean stop, what was finished of `owned` is finished for good.
-    pub(crate) fn settle(&mut self, life: usize, owned: &[(i32, u32)]) {
-        for ((partition, _), record) in &mut self.records {
+    /// After a clean stop, what was finished of `owned` is finished for good; where topics have no ids, only what lies
+    /// below the committed offset, for nothing beyond it can be told.
+    pub(crate) fn settle(&mut self, ctx: &Ctx, life: usize, owned: &[(i32, u32)]) {
+        let committed = ctx.committed();
+        let with_ids = ctx.plan.version >= KafkaVersion::V2_8;
+        for ((partition, offset), record) in &mut self.records {
+            if !with_ids && committed.get(partition).is_none_or(|c| *offset >= *c) {
+                continue;
+            }
             let was = |(l, a): &(usize, u32)| *l == life && owned.contains(&(*partition, *a));
             record.settled |= record.by.iter().any(was);
         }
