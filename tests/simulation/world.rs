@@ -327,13 +327,14 @@ impl World {
         }
         self.handled_ids.insert(id.to_owned());
         let stamp = self.stamp();
+        let gone = self.lost.iter().any(|(p, r)| (*p, r.offset) == (partition, offset));
         let first_commit = self.commits.iter().find(|(_, p, _)| *p == partition).map(|(.., offset)| *offset);
         let Some(record) = self.records.get_mut(&(partition, offset)).filter(|r| r.id == id) else { return };
         if record.finished.is_none() {
             record.finished = Some(stamp);
             let skipped = ctx.plan.group.skip_existing && first_commit.is_none_or(|first| offset < first);
             let committed = ctx.cluster.committed(GROUP, TOPIC, partition);
-            if let Some(committed) = committed.filter(|c| *c > offset && !skipped && self.recreations == 0) {
+            if let Some(committed) = committed.filter(|c| *c > offset && !skipped && !gone && self.recreations == 0) {
                 let text = format!("C: {partition}/{offset} was not finished, but {committed} is committed");
                 self.violations.push(format!("{text} (at {:.3} s)", ctx.time().as_secs_f64()));
             }
