@@ -19,7 +19,8 @@ pub struct Subscription {
 pub struct Stopped(Ended);
 
 impl Stopped {
-    /// Messages that were still being handled when `stop_timeout` was over; they will be delivered again.
+    /// Messages that were still being handled when `stop_timeout` was over, or the `drain_timeout` of partitions that
+    /// were taken away while it stopped; they will be delivered again.
     pub fn unfinished(&self) -> u64 {
         self.0.left
     }
@@ -55,7 +56,8 @@ impl Subscription {
     /// leaves the group.
     ///
     /// # Errors
-    /// What had ended it before, or what went wrong while it ended. Cancel-safe: dropped, the stop goes on.
+    /// What had ended it before, or what went wrong while it ended, such as a last commit that failed, so that messages
+    /// that were handled may come again. Cancel-safe: dropped, the stop goes on.
     pub async fn stop(&self) -> Result<Stopped> {
         self.handle.stop().await.map(Stopped)
     }

@@ -200,7 +200,7 @@ impl EmbeddedBuilder {
             }
         }
         let shared = Shared::new(state, env);
-        let network = Network::new(Memory(Arc::downgrade(&shared)), self.seed);
+        let network = Network::new(Memory(Arc::downgrade(&shared)), self.seed, shared.env.now());
         for (id, listener) in listeners {
             listen::start_accepting(&shared, id, listener);
         }

@@ -52,6 +52,9 @@ struct Inner {
     rng: Mutex<fastrand::Rng>,
     dial: Box<dyn Dial>,
     wall: Wall,
+    /// Whose tasks it spawns, if they can be killed.
+    #[cfg(feature = "embedded")]
+    process: Option<Arc<network::Process>>,
 }
 
 /// Where the wall clock comes from; a virtual one moves with the tokio clock.
@@ -79,14 +82,16 @@ impl Env {
     /// The real clock and randomness, but connections by `network`; one with a seed decides all of it.
     #[cfg(feature = "embedded")]
     pub(crate) fn on(network: &Network) -> Self {
-        match network.next_seed() {
-            Some(seed) => Self::simulated(seed, network.clone()),
-            None => Self::build(system_seed(), Box::new(network.clone()), Wall::System),
-        }
+        let (seed, wall) = match network.next_seed() {
+            Some((seed, origin)) => (seed, Wall::Virtual { origin }),
+            None => (system_seed(), Wall::System),
+        };
+        let inner = Inner::new(seed, Box::new(network.clone()), wall);
+        Self(Arc::new(Inner { process: Some(network.process_of()), ..inner }))
     }
 
     fn build(seed: u64, dial: Box<dyn Dial>, wall: Wall) -> Self {
-        Self(Arc::new(Inner { rng: Mutex::new(fastrand::Rng::with_seed(seed)), dial, wall }))
+        Self(Arc::new(Inner::new(seed, dial, wall)))
     }
 
     /// Monotonic time.
@@ -99,7 +104,9 @@ impl Env {
         match self.0.wall {
             Wall::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64),
             #[cfg(any(test, feature = "embedded"))]
-            Wall::Virtual { origin } => 1_700_000_000_000 + (self.now() - origin).as_millis() as i64,
+            Wall::Virtual { origin } => {
+                1_700_000_000_000 + (self.now() - origin).as_millis() as i64 + self.0.wall_shift()
+            }
         }
     }
 
@@ -124,7 +131,12 @@ impl Env {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        tokio::spawn(future)
+        let task = tokio::spawn(future);
+        #[cfg(feature = "embedded")]
+        if let Some(process) = &self.0.process {
+            process.adopt(task.abort_handle());
+        }
+        task
     }
 
     /// Threads that run tasks at once.
@@ -140,6 +152,27 @@ impl Env {
     /// Opens a stream to `host:port`.
     pub(crate) async fn dial(&self, host: &str, port: u16) -> io::Result<Transport> {
         self.0.dial.dial(host, port).await
+    }
+}
+
+impl Inner {
+    fn new(seed: u64, dial: Box<dyn Dial>, wall: Wall) -> Self {
+        Self {
+            rng: Mutex::new(fastrand::Rng::with_seed(seed)),
+            dial,
+            wall,
+            #[cfg(feature = "embedded")]
+            process: None,
+        }
+    }
+
+    /// How far the process's wall clock was moved.
+    #[cfg(any(test, feature = "embedded"))]
+    fn wall_shift(&self) -> i64 {
+        #[cfg(feature = "embedded")]
+        return self.process.as_ref().map_or(0, |p| p.wall_shift());
+        #[cfg(not(feature = "embedded"))]
+        0
     }
 }
 

@@ -109,12 +109,21 @@ where
     }
 
     /// Notes what the group has now. What failed stays new and is committed again at the next look.
-    pub(super) fn committed(&mut self, (points, answer): Sent) {
+    pub(super) fn committed(&mut self, sent: Sent) {
+        if let Some((error, passing)) = self.note(sent)
+            && !passing
+        {
+            self.warn(error);
+        }
+    }
+
+    /// Notes what the group has now; returns what it refused, and whether that comes with any rebalance.
+    pub(super) fn note(&mut self, (points, answer): Sent) -> Option<(Error, bool)> {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return self.warn(error),
+            Err(error) => return Some((error, false)),
         };
-        let mut refused: Option<Error> = None;
+        let mut refused: Option<(Error, bool)> = None;
         for (tp, id, point) in points {
             match answer.iter().find(|(answered, _)| *answered == tp).map(|(_, code)| *code) {
                 Some(ErrorCode::NONE) => {
@@ -124,19 +133,18 @@ where
                         running.committed = Some(point);
                     }
                 }
-                // The membership is changing: the group tells by itself, and the offsets are committed again after it.
-                Some(code) if is_passing(code) => {
-                    tracing::debug!(target: "dispatcher::worker", %tp, code = code.name(), "a commit was refused");
-                }
+                // Passing: the group tells by itself, and the offsets are committed again after it.
                 Some(code) => {
-                    refused.get_or_insert_with(|| Error::from_code(code, format_args!("OffsetCommit of {tp}")));
+                    tracing::debug!(target: "dispatcher::worker", %tp, code = code.name(), "a commit was refused");
+                    if refused.as_ref().is_none_or(|(_, passing)| *passing) {
+                        let error = Error::from_code(code, format_args!("OffsetCommit of {tp}"));
+                        refused = Some((error, is_passing(code)));
+                    }
                 }
                 None => {}
             }
         }
-        if let Some(error) = refused {
-            self.warn(error);
-        }
+        refused
     }
 
     /// Warns once about each record that has kept its partition's watermark for `stall_after`.

@@ -284,7 +284,10 @@ where
                 self.assigned = true;
                 self.begin(partitions, false);
             }
-            GroupEvent::Revoke { partitions, deadline, done } => self.revoke(&partitions, deadline, done).await,
+            GroupEvent::Revoke { partitions, deadline, done } => {
+                // Told among the errors.
+                let _again = self.revoke(&partitions, deadline, done).await;
+            }
             GroupEvent::Lost { partitions } => self.lose(&partitions),
             GroupEvent::Failed(error) => return Some(Reason::Failed(error)),
             GroupEvent::Warning(error) => self.warn(error),
@@ -354,14 +357,12 @@ where
     fn attach(&mut self, starting: &Starting, start: Start) {
         let Starting { tp, epoch, .. } = starting;
         let assignment = Assignment::new(tp.clone(), *epoch);
-        let Start { position, finished, until, committed } = start;
+        let Start { position, finished, until, committed, pinned } = start;
         tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
         let point = Point { offset: position.offset, metadata: None };
         let id =
             self.shared.with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, finished, until));
         let guard = self.log.attach(tp, position, *epoch);
-        // Where `skip_existing` starts is committed at once: a crash must not skip what comes after it.
-        let pinned = self.config.skip_existing && !committed;
         if pinned {
             self.policy.touch(self.env.now());
         }

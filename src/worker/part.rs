@@ -198,9 +198,9 @@ impl<B: Block> Part<B> {
             let front = self.queue.front_mut()?;
             let mut index = front.at.index - front.from;
             let mut left = front.count - index;
-            let (origin, seq) = (front.origin.clone(), front.seq);
+            let (origin, seq, of, patchy) = (front.origin.clone(), front.seq, front.count, front.patchy);
             let mut at = front.at;
-            if front.patchy {
+            if patchy {
                 match self.tracker.unfinished(seq, index) {
                     Some((first, n)) => {
                         if !self.skip(&origin, &mut at, first - index) {
@@ -216,8 +216,10 @@ impl<B: Block> Part<B> {
             }
             let count = left.min(max);
             let mut next = at;
-            let front_count = self.queue.front().map_or(0, |f| f.count);
-            if index + count == front_count {
+            let taken = index + count;
+            // Nor may a block stay for the sake of records that are finished: nobody would come for them, and its bytes
+            // might be what the fetcher waits for.
+            if taken == of || (patchy && self.tracker.unfinished(seq, taken).is_none()) {
                 self.queue.pop_front();
             } else {
                 if !self.skip(&origin, &mut next, count) {

@@ -378,3 +378,38 @@ impl<B: Block> Scheduler<B> {
 fn get<B>(parts: &mut [Option<Part<B>>], id: PartId) -> Option<&mut Part<B>> {
     parts.get_mut(id.slot as usize)?.as_mut().filter(|p| p.assignment.epoch == id.epoch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testkit::TestBlock;
+    use super::*;
+    use crate::client::types::TopicPartition;
+
+    fn scheduler(order: Order) -> (Scheduler<TestBlock>, Arc<Assignment>) {
+        let rules = Rules { order, lanes: 1, max_held: 10, count: None };
+        (Scheduler::new(rules), Assignment::new(TopicPartition::new("t", 0), AssignmentEpoch(1)))
+    }
+
+    /// Found by the simulation: with a small fetch budget, bytes that stayed for nothing were those the fetcher waited for.
+    #[test]
+    fn a_block_whose_last_records_are_finished_already_is_let_go_with_its_last_unfinished_one() {
+        for order in [Order::None, Order::Partition, Order::Key] {
+            let (mut scheduler, assignment) = scheduler(order);
+            let id = scheduler.attach(assignment, 0, -1, vec![(2, 5)], None);
+            let block = Arc::new(TestBlock::new(0, 5));
+            scheduler.push(id, vec![Prepared::new(block.clone()).unwrap().unwrap()], 5);
+            // What a lane does: once more than there are records.
+            for _ in 0..4 {
+                let mut work = Work::default();
+                scheduler.take(10, &mut work);
+                let runs = work.runs.drain(..).map(|r| (r.seq, r.index, r.count, None));
+                let items = work.items.drain(..).map(|i| (i.seq, i.index, 1, i.key));
+                for (seq, index, count, key) in runs.chain(items).collect::<Vec<_>>() {
+                    scheduler.complete(Done { part: id, seq, index, count, key, end: End::Finished });
+                }
+            }
+            assert_eq!(scheduler.watermark(id), Some(5));
+            assert_eq!(Arc::strong_count(&block), 1, "{order:?}: the block is kept");
+        }
+    }
+}

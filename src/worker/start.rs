@@ -32,6 +32,9 @@ pub(crate) struct Start {
     pub(crate) until: Option<i64>,
     /// `position` is what the group has committed.
     pub(crate) committed: bool,
+    /// `position` must be committed at once, for a later owner would find another: one that skips what comes now, or one
+    /// that was not believed, until the log has grown past it.
+    pub(crate) pinned: bool,
 }
 
 /// Finds out for all of `starting` at once. Fails as a whole; the caller decides whether to ask again.
@@ -49,6 +52,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
         let answer = membership.committed(&known).await?;
         committed.extend(answer.into_iter().filter_map(|(tp, c)| Some((tp, c.filter(|c| c.offset >= 0)?))));
     }
+    let mut disbelieved = Vec::new();
     let with: Vec<_> = tps.iter().filter(|tp| committed.contains_key(tp)).cloned().collect();
     let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted).await?;
     for tp in &with {
@@ -59,6 +63,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
             tracing::warn!(target: "dispatcher::worker", "{text}");
             failures.push(Failure { record: None, error: Error::new(ErrorKind::Protocol, text) });
             committed.remove(tp);
+            disbelieved.push(tp.clone());
         }
     }
     // What was committed once is never skipped: `skip_existing` speaks only for partitions new to the group.
@@ -87,7 +92,8 @@ pub(crate) async fn positions<M: Membership, L: Log>(
         };
         let until = if config.until_end { Some(*untils.get(tp).ok_or_else(|| missing(tp))?) } else { None };
         let committed = committed.contains_key(tp);
-        found.push((partition, Start { position, finished, until, committed }));
+        let pinned = !committed && (config.skip_existing || partition.recreated || disbelieved.contains(tp));
+        found.push((partition, Start { position, finished, until, committed, pinned }));
     }
     Ok(found)
 }

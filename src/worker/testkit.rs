@@ -2,7 +2,32 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::wire::records::{Batch, BatchBuilder, Limits, NO_PRODUCER, batches};
+use super::record::Block;
+use crate::wire::records::{Batch, BatchBuilder, Cursor, Limits, NO_PRODUCER, batches};
+
+/// A block without a fetcher behind it.
+pub(crate) struct TestBlock(Batch);
+
+impl TestBlock {
+    /// So many records without a key from `base` on.
+    pub(crate) fn new(base: i64, count: usize) -> Self {
+        Self(batch(base, &vec![None; count]))
+    }
+}
+
+impl Block for TestBlock {
+    fn batch(&self) -> &Batch {
+        &self.0
+    }
+
+    fn start(&self) -> Cursor {
+        Cursor::default()
+    }
+
+    fn count(&self) -> u32 {
+        self.0.records_count()
+    }
+}
 
 /// A batch at `base`, one record per key; the value is the offset in decimal.
 pub(crate) fn batch(base: i64, keys: &[Option<String>]) -> Batch {

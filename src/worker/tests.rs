@@ -623,6 +623,24 @@ fn a_committed_offset_beyond_the_logs_end_is_not_believed() {
     );
 }
 
+/// Found by the simulation: once the log had grown past it, the next owner believed what the last one had not.
+#[test]
+fn where_a_committed_offset_is_not_believed_the_right_one_is_committed_at_once() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(1, 0, 3, &mut rng);
+            let committed = Committed { offset: 500, leader_epoch: 0, metadata: String::new() };
+            let m = member(&world, &env, 0, &config(Order::None, 4), Behaviour { max_ms: 5, fail: 0, panic: 0 });
+            lock(&world).committed.insert(tp(0), committed);
+            m.assign(&world, &[0]);
+            env.sleep(Duration::from_secs(2)).await;
+            assert_eq!(lock(&world).committed[&tp(0)].offset, 0);
+            m.handle.stop().await.expect("clean");
+        },
+        3,
+    );
+}
+
 #[test]
 fn handlers_in_tasks_of_their_own_keep_the_same_promises() {
     simulate(

@@ -84,11 +84,16 @@ impl Budget {
         loop {
             let mut freed = std::pin::pin!(self.0.freed.notified());
             freed.as_mut().enable();
-            if self.free() > 0 || Arc::strong_count(mine) == 1 {
+            if self.has_room(mine) {
                 return;
             }
             freed.await;
         }
+    }
+
+    /// Whether [`room`](Self::room) returns at once.
+    pub(crate) fn has_room(&self, mine: &Arc<()>) -> bool {
+        self.free() > 0 || Arc::strong_count(mine) == 1
     }
 
     /// Charges what decompression made of bytes; may overdraw. The token counts who holds such.

@@ -444,6 +444,10 @@ impl Source {
             let lags = work.link.pinned() > self.common.budget.capacity() / MAX_PINNED;
             let pin = (!lags && !raw.is_empty()).then(|| work.link.pin(charge.clone()));
             for raw in raw {
+                if is_compressed(&raw) && !batches.is_empty() && !self.common.budget.has_room(&self.inflated) {
+                    // What is opened takes the room that the next one waits for: only its reader can make room.
+                    self.deliver_opened(&work, std::mem::take(&mut batches));
+                }
                 match self.open_one(raw, &work, pin.as_ref()).await {
                     Ok(batch) => batches.extend(batch),
                     Err(skipped) if work.link.options().on_bad_batch == OnBadBatch::Skip => {
@@ -469,7 +473,7 @@ impl Source {
         work: &Work,
         frame: Option<&Arc<Pin>>,
     ) -> Result<Option<Arc<FetchedBatch>>, BadBatch> {
-        let compressed = raw.header().attributes & 7 != 0;
+        let compressed = is_compressed(&raw);
         if compressed {
             self.common.budget.room(&self.inflated).await;
         }
@@ -492,6 +496,22 @@ impl Source {
         })))
     }
 
+    /// The first batches of a block whose rest is not opened yet.
+    fn deliver_opened(&self, work: &Work, batches: Vec<Arc<FetchedBatch>>) {
+        let Some(last) = batches.last().map(|b| *b.batch.header()) else { return };
+        let Work { link, high_watermark, last_stable, log_start, .. } = work;
+        link.deliver(Fetched {
+            tp: link.tp().clone(),
+            epoch: link.epoch(),
+            batches,
+            next_offset: last.next_offset(),
+            leader_epoch: last.partition_leader_epoch,
+            high_watermark: *high_watermark,
+            last_stable: *last_stable,
+            log_start: *log_start,
+        });
+    }
+
     fn deliver(&self, work: Work, batches: Vec<Arc<FetchedBatch>>, bad: Option<BadBatch>) {
         let Work { link, scan, leader_epoch, high_watermark, last_stable, log_start, hold, .. } = work;
         for skipped in scan.skipped {
@@ -512,6 +532,10 @@ impl Source {
         }
         drop(hold);
     }
+}
+
+fn is_compressed(batch: &RawBatch) -> bool {
+    batch.header().attributes & 7 != 0
 }
 
 fn bytes_of(response: &FetchResponse) -> i64 {

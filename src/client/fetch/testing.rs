@@ -10,6 +10,12 @@ pub(super) fn data(base_offset: i64, records: usize, producer_id: i64) -> Vec<u8
     batch(base_offset, records, producer_id, transactional, None, Compression::None)
 }
 
+/// Data records, compressed.
+#[cfg(feature = "lz4")]
+pub(super) fn compressed(base_offset: i64, records: usize) -> Vec<u8> {
+    batch(base_offset, records, -1, Compression::Lz4.codec().into(), None, Compression::Lz4)
+}
+
 /// The end of a transaction.
 pub(super) fn marker(offset: i64, producer_id: i64, commit: bool) -> Vec<u8> {
     let key = [0, 0, 0, u8::from(commit)];

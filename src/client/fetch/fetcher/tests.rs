@@ -59,6 +59,14 @@ impl Brokers {
         state.logs.entry(partition).or_default().push((base, records as i64, data(base, records, -1)));
     }
 
+    #[cfg(feature = "lz4")]
+    fn write_compressed(&self, partition: i32, records: usize) {
+        let mut state = lock(&self.state);
+        let base = state.end(partition);
+        let batch = super::super::testing::compressed(base, records);
+        state.logs.entry(partition).or_default().push((base, records as i64, batch));
+    }
+
     fn fetch(&self, broker: i32, request: FetchRequest) -> FetchResponse {
         let leaders = self.fake.with(|s| s.topics["orders"].clone());
         let state = &mut *lock(&self.state);
@@ -331,6 +339,24 @@ async fn a_reader_that_holds_on_bounds_memory_and_goes_on_when_it_lets_go() {
         left -= blocks.iter().flat_map(|b| &b.batches).map(|b| b.count).sum::<u32>();
         assert!(reader.fetcher.free_bytes() >= -(16 << 10));
     }
+}
+
+/// Found by the simulation: the source waited for room behind batches that it had not delivered yet.
+#[cfg(feature = "lz4")]
+#[tokio::test(start_paused = true)]
+async fn compressed_batches_that_swell_beyond_the_budget_come_one_after_another() {
+    let config = FetchConfig { budget: 4 << 10, ..FetchConfig::default() };
+    let mut reader = Reader::new(&[(1, 0)], config).await;
+    (0..40).for_each(|_| reader.brokers.write_compressed(0, 25));
+    let _guard = reader.attach(0, 0);
+    let (mut left, mut next) = (1000, 0);
+    while left > 0 {
+        for block in reader.read(1).await {
+            left -= block.batches.iter().map(|b| b.count).sum::<u32>();
+            next = block.next_offset;
+        }
+    }
+    assert_eq!((left, next), (0, 1000));
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    pub(super) fn codec(self) -> u8 {
+    pub(crate) fn codec(self) -> u8 {
         match self {
             Self::None => 0,
             #[cfg(feature = "lz4")]

@@ -1,0 +1,150 @@
+//! The tests, as libtest would run and report them.
+
+use std::time::Instant;
+
+use crate::args::Args;
+use crate::field::run_all;
+use crate::regressions::SEEDS;
+use crate::run::run;
+
+/// Seeds that are run twice, to see that they do the same.
+const TWICE: u64 = 20;
+
+type Test<'a> = (String, Box<dyn Fn() -> Result<String, String> + 'a>);
+
+pub(crate) fn all(args: &Args) -> bool {
+    let (tests, all) = {
+        let tests = tests(args);
+        let all = tests.len();
+        (tests.into_iter().filter(|(name, _)| args.wants(name)).collect::<Vec<_>>(), all)
+    };
+    if args.list {
+        tests.iter().for_each(|(name, _)| println!("{name}: test"));
+        println!("\n{} tests, 0 benchmarks", tests.len());
+        return true;
+    }
+    println!("\nrunning {} tests", tests.len());
+    let (began, mut failed, mut failures) = (Instant::now(), 0, Vec::new());
+    for (name, test) in &tests {
+        match test() {
+            Ok(note) => println!("test {name} … ok ({note})"),
+            Err(why) => {
+                println!("test {name} … FAILED");
+                failed += 1;
+                failures.push(format!("---- {name} ----\n{why}\n"));
+            }
+        }
+    }
+    if !failures.is_empty() {
+        println!("\nfailures:\n\n{}", failures.join("\n"));
+    }
+    println!(
+        "\ntest result: {}. {} passed; {failed} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        if failed == 0 { "ok" } else { "FAILED" },
+        tests.len() - failed,
+        all - tests.len(),
+        began.elapsed().as_secs_f64()
+    );
+    failed == 0
+}
+
+fn tests(args: &Args) -> Vec<Test<'_>> {
+    let mut tests: Vec<Test<'_>> = vec![
+        ("simulation::regressions".into(), Box::new(regressions)),
+        ("simulation::a_seed_is_the_same_run_again".into(), Box::new(|| twice(args.from))),
+        ("simulation::seeds".into(), Box::new(|| seeds(args))),
+    ];
+    tests.extend(mutants());
+    tests
+}
+
+pub(crate) fn replay_command(seed: u64) -> String {
+    format!("cargo test --all-features --test simulation -- --seed {seed}")
+}
+
+fn report(seed: u64, violations: &[String]) -> String {
+    let more = violations.len() - 1;
+    let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    format!("seed {seed} failed: {}{others}\nreplay: {}", violations[0], replay_command(seed))
+}
+
+fn regressions() -> Result<String, String> {
+    let seeds: Vec<u64> = SEEDS.iter().map(|(seed, _)| *seed).collect();
+    let mut failed = Vec::new();
+    run_all(
+        &seeds,
+        || (),
+        |seed, verdict| {
+            if !verdict.violations.is_empty() {
+                let once = SEEDS.iter().find(|(s, _)| *s == seed).map_or("", |(_, why)| why);
+                failed.push(format!("{}\nonce it found: {once}", report(seed, &verdict.violations)));
+            }
+            true
+        },
+    );
+    if failed.is_empty() { Ok(format!("{} seeds", seeds.len())) } else { Err(failed.join("\n")) }
+}
+
+fn twice(from: u64) -> Result<String, String> {
+    let seeds: Vec<u64> = (from..from + TWICE).collect();
+    let mut differ = Vec::new();
+    run_all(
+        &seeds,
+        || (),
+        |seed, first| {
+            let second = run(seed, false);
+            if first != second {
+                differ.push(format!("seed {seed} differs: {first:?}, then {second:?}"));
+            }
+            true
+        },
+    );
+    if differ.is_empty() { Ok(format!("{TWICE} seeds")) } else { Err(differ.join("\n")) }
+}
+
+fn seeds(args: &Args) -> Result<String, String> {
+    let seeds: Vec<u64> = (args.from..args.from + args.seeds).collect();
+    let (mut failed, mut messages, mut requests, mut time, mut busiest) = (Vec::new(), 0, 0, 0.0, 0);
+    run_all(
+        &seeds,
+        || prepare(args),
+        |seed, verdict| {
+            messages += verdict.messages;
+            requests += verdict.requests;
+            time += verdict.virtual_time.as_secs_f64();
+            busiest = busiest.max(verdict.busiest);
+            if !verdict.violations.is_empty() {
+                println!("{}", report(seed, &verdict.violations));
+                failed.push(seed);
+            }
+            true
+        },
+    );
+    let note = format!(
+        "{} seeds, {messages} messages, {requests} requests, at most {busiest} in a second, {:.1} virtual hours",
+        seeds.len(),
+        time / 3600.0
+    );
+    if failed.is_empty() { Ok(note) } else { Err(format!("{} of {note}: {failed:?}", failed.len())) }
+}
+
+pub(crate) fn replay(seed: u64, args: &Args) -> bool {
+    if std::env::var_os("RUST_LOG").is_some() {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).init();
+    }
+    prepare(args);
+    let verdict = run(seed, true);
+    println!("{verdict:?}");
+    match verdict.violations.is_empty() {
+        true => println!("seed {seed} … ok"),
+        false => println!("{}", report(seed, &verdict.violations)),
+    }
+    verdict.violations.is_empty()
+}
+
+fn prepare(_args: &Args) {}
+
+fn mutants() -> Vec<Test<'static>> {
+    Vec::new()
+}
