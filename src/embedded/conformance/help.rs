@@ -160,7 +160,8 @@ impl World {
     }
 }
 
-fn is_loading(code: ErrorCode) -> bool {
+/// The coordinator is not ready yet.
+pub(super) fn is_loading(code: ErrorCode) -> bool {
     let codes =
         [ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, ErrorCode::COORDINATOR_NOT_AVAILABLE, ErrorCode::NOT_COORDINATOR];
     codes.contains(&code)
@@ -238,7 +239,7 @@ pub(super) fn by(producer_id: i64, producer_epoch: i16, base_sequence: i32) -> P
     ProducerStamp { producer_id, producer_epoch, base_sequence }
 }
 
-/// The versions at which it says so, if the same thing is asked at many.
+/// An API and a version, as transcripts name them.
 pub(super) fn at<R: Request>(version: i16) -> String {
     format!("{} v{version}", R::NAME)
 }

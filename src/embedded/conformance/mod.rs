@@ -51,7 +51,13 @@ static V3_9: Release = Release { embedded: KafkaVersion::V3_9, kafka: "3.9.1", s
 impl Release {
     /// A cluster of this release, or `None` after saying why there is none.
     fn kafka(&self) -> Option<&SharedKafka> {
-        let start = || Kafka::builder().brokers(3).version(self.kafka).shared_or_skip();
+        let start = || {
+            if std::env::var("KAFKA_BROKERS").is_ok_and(|brokers| !brokers.is_empty()) {
+                eprintln!("skipped: needs Kafka {} of its own, not KAFKA_BROKERS", self.kafka);
+                return None;
+            }
+            Kafka::builder().brokers(3).version(self.kafka).shared_or_skip()
+        };
         self.shared.get_or_init(start).as_ref()
     }
 

@@ -1,7 +1,7 @@
 //! A transactional producer, as scenarios play one.
 
 use super::client::World;
-use super::help::{Topic, batch, by, produce_request, produced, transactional};
+use super::help::{Topic, batch, by, is_loading, produce_request, produced, transactional};
 use crate::wire::messages::*;
 use crate::wire::{ErrorCode, StrBytes};
 
@@ -34,8 +34,8 @@ impl<'a> Producer<'a> {
         };
         let ask = async || {
             let given = self.world.ask(self.node, &request, version).await;
-            let busy = [ErrorCode::CONCURRENT_TRANSACTIONS, ErrorCode::COORDINATOR_NOT_AVAILABLE];
-            (!busy.contains(&given.error_code)).then_some(given)
+            let busy = given.error_code == ErrorCode::CONCURRENT_TRANSACTIONS || is_loading(given.error_code);
+            (!busy).then_some(given)
         };
         self.world.until("producer id", ask).await
     }
