@@ -38,6 +38,17 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+/// Whether a mistake is to be made on purpose; see the module `mutants`.
+macro_rules! mutant {
+    ($name:ident) => {{
+        #[cfg(feature = "mutants")]
+        let is = crate::mutants::is(crate::mutants::Mutant::$name);
+        #[cfg(not(feature = "mutants"))]
+        let is = false;
+        is
+    }};
+}
+
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
@@ -52,6 +63,9 @@ mod env;
 mod envelope;
 mod error;
 mod group;
+#[cfg(feature = "mutants")]
+#[doc(hidden)]
+pub mod mutants;
 mod net;
 mod partitioner;
 mod wire;

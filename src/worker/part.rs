@@ -117,7 +117,11 @@ impl<B: Block> Part<B> {
             }
             let (count, header) = (block.count(), block.batch().header());
             let (next, epoch) = (header.next_offset(), header.partition_leader_epoch);
-            let (seq, done) = self.tracker.push(count, offsets, next, epoch, &self.finished);
+            let (seq, mut done) = self.tracker.push(count, offsets, next, epoch, &self.finished);
+            if mutant!(SkipBatchTail) && count > 1 && done == 0 {
+                self.tracker.finish(seq, count - 1, 1);
+                done = 1;
+            }
             if done == count {
                 continue;
             }

@@ -90,7 +90,7 @@ where
             .collect();
         loop {
             let running = self.shared.with(|s| ids.iter().map(|id| u64::from(s.in_flight_of(*id))).sum::<u64>());
-            if running == 0 || self.shared.lanes() == 0 {
+            if running == 0 || self.shared.lanes() == 0 || mutant!(DrainWithoutWaiting) {
                 return running;
             }
             tokio::select! { biased;

@@ -195,7 +195,8 @@ impl Tracker {
 
     /// What to commit, with at most `max_runs` of the lowest runs.
     pub(crate) fn progress(&self, max_runs: usize) -> Progress {
-        let offset = self.watermark();
+        let offset = if mutant!(CommitBeforeHandling) { self.end() } else { self.watermark() };
+        let max_runs = if mutant!(ForgetFinished) { 0 } else { max_runs };
         let leader_epoch = match self.blocks.front() {
             Some(b) if b.first_unfinished() > 0 => b.leader_epoch,
             _ => self.leader_epoch,

@@ -54,7 +54,7 @@ fn tests(args: &Args) -> Vec<Test<'_>> {
         ("simulation::a_seed_is_the_same_run_again".into(), Box::new(|| twice(args.from))),
         ("simulation::seeds".into(), Box::new(|| seeds(args))),
     ];
-    tests.extend(mutants());
+    tests.extend(mistakes::tests());
     tests
 }
 
@@ -143,8 +143,75 @@ pub(crate) fn replay(seed: u64, args: &Args) -> bool {
     verdict.violations.is_empty()
 }
 
-fn prepare(_args: &Args) {}
+#[cfg(feature = "mutants")]
+mod mistakes {
+    use dispatcher::mutants::{Mutant, set};
 
-fn mutants() -> Vec<Test<'static>> {
-    Vec::new()
+    use super::*;
+
+    /// A mistake must show within so many seeds.
+    const CAUGHT_WITHIN: u64 = 1_000;
+
+    /// Makes the mistake that was asked for on the present thread.
+    pub(super) fn prepare(args: &Args) {
+        let named = |name: &String| Mutant::ALL.iter().copied().find(|m| name_of(*m) == name.replace('-', "_"));
+        let mutant = args.mutant.as_ref().map(|name| {
+            named(name).unwrap_or_else(|| {
+                println!(
+                    "there is no mutant {name}: {:?}",
+                    Mutant::ALL.iter().map(|m| name_of(*m)).collect::<Vec<_>>()
+                );
+                std::process::exit(2)
+            })
+        });
+        set(mutant);
+    }
+
+    pub(super) fn tests() -> Vec<Test<'static>> {
+        let test = |mutant: &'static Mutant| -> Test<'static> {
+            (format!("simulation::mutant_{}_is_caught", name_of(*mutant)), Box::new(|| caught(*mutant)))
+        };
+        Mutant::ALL.iter().map(test).collect()
+    }
+
+    /// `CommitBeforeHandling` is `commit_before_handling`.
+    fn name_of(mutant: Mutant) -> String {
+        let spaced = |(i, c): (usize, char)| match c.is_uppercase() {
+            true if i > 0 => vec!['_', c.to_ascii_lowercase()],
+            _ => vec![c.to_ascii_lowercase()],
+        };
+        format!("{mutant:?}").chars().enumerate().flat_map(spaced).collect()
+    }
+
+    fn caught(mutant: Mutant) -> Result<String, String> {
+        let seeds: Vec<u64> = (1..=CAUGHT_WITHIN).collect();
+        let mut found = None;
+        run_all(
+            &seeds,
+            || set(Some(mutant)),
+            |seed, verdict| {
+                found = verdict.violations.first().map(|what| (seed, what.clone()));
+                found.is_none()
+            },
+        );
+        match found {
+            Some((seed, what)) => Ok(format!("seed {seed}: {what}")),
+            None => Err(format!("not one of {CAUGHT_WITHIN} seeds shows {mutant:?}")),
+        }
+    }
 }
+
+#[cfg(not(feature = "mutants"))]
+mod mistakes {
+    use super::*;
+
+    pub(super) fn prepare(args: &Args) {
+        assert!(args.mutant.is_none(), "mutants need --features mutants");
+    }
+
+    pub(super) fn tests() -> Vec<Test<'static>> {
+        Vec::new()
+    }
+}
+
+use mistakes::prepare;

@@ -261,7 +261,13 @@ impl<B> Sequencer<B> {
                 self.leave_gap(maybe_written);
                 return Verdict::Failed { batch, maybe_written };
             }
-            Answer::Retry { maybe_written } => entry.maybe_written |= maybe_written,
+            Answer::Retry { maybe_written } => {
+                entry.maybe_written |= maybe_written;
+                if mutant!(RetryWithNewSequence) {
+                    (entry.sequence, entry.restamp) = (self.next, true);
+                    self.next = advance(self.next, entry.count);
+                }
+            }
             // Behind another batch, or a gap, it only says that the one before failed.
             Answer::OutOfOrder if at > 0 || self.gap == Gap::Renumber => {}
             Answer::OutOfOrder | Answer::UnknownProducer => self.gap = Gap::Bump,

@@ -241,8 +241,9 @@ impl Drain {
         for (batch, outcome) in landed.judge(&self.cluster, self.broker, &mut error) {
             let queue = batch.queue.clone();
             queue.settle(batch, outcome, now);
-            let slot = self.slots.entry(queue.id());
-            slot.or_insert_with(|| Slot { queue, due: now, deadline: now }).due = now;
+            let slot = self.slots.entry(queue.id()).or_insert_with(|| Slot { queue, due: now, deadline: now });
+            // A batch that has to wait again is older than what the deadline was taken from while it was under way.
+            (slot.due, slot.deadline) = (now, now);
         }
         if let Some(error) = error {
             tracing::debug!(target: "dispatcher::client", broker = self.broker, %error, "produce request failed");

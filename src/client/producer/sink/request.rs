@@ -95,7 +95,9 @@ impl RequestBuilder {
                         connection.throttle::<ProduceRequest>(version, response.throttle_time_ms);
                         Ok(sort(response, version, &topics))
                     }
-                    Err(error) => Err(Lost { error, maybe_sent: pending.maybe_sent() }),
+                    Err(error) => {
+                        Err(Lost { error, maybe_sent: pending.maybe_sent() && !mutant!(LostAnswerIsNotWritten) })
+                    }
                 },
             };
             Landed { batches, places, answer }
