@@ -151,7 +151,11 @@ impl World {
 
     async fn probe_group(&self, node: i32, group: &str) -> ErrorCode {
         let request = HeartbeatRequest { group_id: group.into(), member_id: "nobody".into(), ..Default::default() };
-        self.ask(node, &request, 4).await.error_code
+        match self.ask(node, &request, 4).await.error_code {
+            // What 3.9 says to every heartbeat while it is loading.
+            ErrorCode::NONE => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            code => code,
+        }
     }
 
     async fn probe_txn(&self, node: i32, id: &str) -> ErrorCode {
