@@ -23,6 +23,10 @@ pub(crate) enum Chaos {
     /// The topic is deleted and made again.
     Recreate,
     ShiftClock(u32, i64),
+    /// The leader of a partition stops, whoever that is.
+    StopLeader(i32, Duration),
+    /// All faults end, and so do the connections they may have silenced.
+    Mend,
 }
 
 /// What of the plan trouble must know.
@@ -208,14 +212,15 @@ async fn make(ctx: &Ctx, chaos: &Chaos) {
     let (cluster, topic) = (&ctx.cluster, ctx.topic());
     match *chaos {
         Chaos::Inject(ref fault) => cluster.inject(fault.clone()),
-        Chaos::StopBroker(id, time) => {
-            if cluster.stop_broker(id) {
-                let cluster = cluster.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(time).await;
-                    let _running = cluster.start_broker(id).await;
-                });
+        Chaos::StopBroker(id, time) => stop(ctx, id, time),
+        Chaos::StopLeader(partition, time) => {
+            if let Some(id) = cluster.leader(topic, partition) {
+                stop(ctx, id, time);
             }
+        }
+        Chaos::Mend => {
+            cluster.clear_faults();
+            cluster.cut_connections(None);
         }
         Chaos::MoveLeader(partition, to) => {
             cluster.move_leader(topic, partition, to);
@@ -255,5 +260,15 @@ async fn make(ctx: &Ctx, chaos: &Chaos) {
             let _exists = cluster.create_topic(topic, ctx.plan.partitions, &[]);
         }
         Chaos::ShiftClock(slot, ms) => ctx.world().shift_clock(slot, ms),
+    }
+}
+
+fn stop(ctx: &Ctx, id: i32, time: Duration) {
+    if ctx.cluster.stop_broker(id) {
+        let cluster = ctx.cluster.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            let _running = cluster.start_broker(id).await;
+        });
     }
 }

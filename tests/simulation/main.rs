@@ -14,6 +14,7 @@ mod args;
 mod chaos;
 mod check;
 mod dice;
+mod directed;
 mod field;
 mod member;
 mod plan;

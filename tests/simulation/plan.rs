@@ -84,6 +84,8 @@ pub(crate) struct SenderPlan {
     pub(crate) max_block: Duration,
     pub(crate) buffer_memory: usize,
     pub(crate) killed_at: Option<Duration>,
+    /// How often a call is dropped before it has ended, 0 to 1.
+    pub(crate) impatient: f64,
 }
 
 /// One life of a member: a process with a dispatcher and a subscription.
@@ -212,6 +214,7 @@ impl SenderPlan {
             max_block: d.ms(1_000..=10_000),
             buffer_memory: d.pick(&[1 << 15, 64 << 20, 64 << 20]),
             killed_at: (mood == Mood::Wild && d.chance(0.15)).then(|| d.moment(until)),
+            impatient: d.pick(&[0.0, 0.0, 0.1]),
         }
     }
 }

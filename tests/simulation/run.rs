@@ -44,10 +44,15 @@ pub(crate) struct Verdict {
 
 /// Runs the seed's schedule on the present thread.
 pub(crate) fn run(seed: u64, verbose: bool) -> Verdict {
+    run_plan(Plan::draw(seed), verbose)
+}
+
+/// Runs a schedule on the present thread.
+pub(crate) fn run_plan(plan: Plan, verbose: bool) -> Verdict {
     PANICS.take();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
-    let run = || runtime.block_on(schedule(Plan::draw(seed), verbose));
+    let run = || runtime.block_on(schedule(plan, verbose));
     let mut verdict = catch_unwind(AssertUnwindSafe(run)).unwrap_or_default();
     let _ended = catch_unwind(AssertUnwindSafe(|| drop(runtime)));
     verdict.violations.extend(PANICS.take().into_iter().map(|panic| format!("P: {panic}")));

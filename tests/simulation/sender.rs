@@ -13,6 +13,7 @@ use crate::world::{Ctx, Outcome, Send};
 /// Sends all; ends when everything is acknowledged or has failed, or with the process.
 pub(crate) async fn send(ctx: Arc<Ctx>, number: usize) {
     let process = ctx.cluster.network().process();
+    ctx.world().begin_sender(process.clone());
     let plan = &ctx.plan.senders[number];
     ctx.until(plan.from).await;
     let work = work(&ctx, number, plan, &process);
@@ -31,6 +32,7 @@ pub(crate) async fn send(ctx: Arc<Ctx>, number: usize) {
 
 async fn work(ctx: &Arc<Ctx>, number: usize, plan: &SenderPlan, process: &dispatcher::embedded::Network) {
     let mut dice = Dice::new(ctx.plan.seed, &format!("sender {number}"));
+    let mut impatience = Dice::new(ctx.plan.seed, &format!("impatience of sender {number}"));
     let (dispatcher, topic) = loop {
         match open(ctx, plan, process).await {
             Ok(open) => break open,
@@ -61,8 +63,14 @@ async fn work(ctx: &Arc<Ctx>, number: usize, plan: &SenderPlan, process: &dispat
             world.sends.push(Send { id, producer: number, partition: None, outcome, recreations });
             world.sends.len() - 1
         };
-        let limit = plan.max_block + Duration::from_secs(1);
+        // Some calls are dropped in their midst.
+        let limit = if impatience.chance(plan.impatient) {
+            impatience.ms(0..=50)
+        } else {
+            plan.max_block + Duration::from_secs(1)
+        };
         match tokio::time::timeout(limit, message.enqueue()).await {
+            Err(_) if limit <= Duration::from_millis(50) => {}
             Err(_) => ctx.violated("P", format!("enqueue() did not end within max_block {:?}", plan.max_block)),
             Ok(Err(error)) => told(ctx, at, Err(error)),
             Ok(Ok(delivery)) => {

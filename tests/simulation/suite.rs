@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use crate::args::Args;
+use crate::directed;
 use crate::field::run_all;
+use crate::plan::Plan;
 use crate::regressions::SEEDS;
-use crate::run::run;
+use crate::run::{run, run_plan};
 
 /// Seeds that are run twice, to see that they do the same.
 const TWICE: u64 = 20;
@@ -54,6 +56,10 @@ fn tests(args: &Args) -> Vec<Test<'_>> {
         ("simulation::a_seed_is_the_same_run_again".into(), Box::new(|| twice(args.from))),
         ("simulation::seeds".into(), Box::new(|| seeds(args))),
     ];
+    let directed = directed::ALL
+        .iter()
+        .map(|(name, plan)| -> Test<'_> { (format!("simulation::{name}"), Box::new(|| written(*plan))) });
+    tests.extend(directed);
     tests.extend(mistakes::tests());
     tests
 }
@@ -100,6 +106,12 @@ fn twice(from: u64) -> Result<String, String> {
         },
     );
     if differ.is_empty() { Ok(format!("{TWICE} seeds")) } else { Err(differ.join("\n")) }
+}
+
+fn written(plan: fn() -> Plan) -> Result<String, String> {
+    let verdict = run_plan(plan(), std::env::var_os("DISPATCHER_VERBOSE").is_some());
+    let note = format!("{} messages, {} requests", verdict.messages, verdict.requests);
+    if verdict.violations.is_empty() { Ok(note) } else { Err(verdict.violations.join("\n")) }
 }
 
 fn seeds(args: &Args) -> Result<String, String> {

@@ -142,6 +142,7 @@ pub(crate) struct World {
     pub(crate) recreations: u32,
     running: BTreeMap<u64, Running>,
     processes: BTreeMap<u32, Network>,
+    senders: Vec<Network>,
     /// Numbers the events that are compared with each other.
     clock: u64,
     pub(crate) calm: bool,
@@ -242,9 +243,15 @@ impl World {
     }
 
     pub(crate) fn shift_clock(&mut self, slot: u32, ms: i64) {
-        if let Some(process) = self.processes.get(&slot) {
-            process.shift_wall_clock(ms);
+        match self.processes.get(&slot) {
+            Some(process) => process.shift_wall_clock(ms),
+            None => self.senders.iter().for_each(|sender| sender.shift_wall_clock(ms)),
         }
+    }
+
+    /// The clocks of senders may jump too: with a number that is no member's.
+    pub(crate) fn begin_sender(&mut self, process: Network) {
+        self.senders.push(process);
     }
 
     pub(crate) fn begin_life(&mut self, slot: u32, process: Network, committed: BTreeMap<i32, i64>) -> usize {
