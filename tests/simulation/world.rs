@@ -96,6 +96,11 @@ impl Ctx {
 
     /// Takes note of a request, and of what it committed.
     pub(crate) fn observe(&self, event: &RequestEvent) {
+        self.log(|| {
+            let RequestEvent { broker, connection, api, version, request, response, .. } = event;
+            let answer = response.as_ref().map_or("unanswered".into(), |r| format!("{} bytes", r.len()));
+            format!("  broker {broker} on {connection}: {api} v{version}, {} bytes: {answer}", request.len())
+        });
         let second = self.time().as_secs();
         let millis = self.time().as_millis() as u64;
         let committed = (event.api == Api::OffsetCommit).then(|| self.committed());
