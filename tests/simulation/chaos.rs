@@ -184,8 +184,12 @@ fn mishap(d: &mut Dice, shape: &Shape) -> Fault {
         3..=5 => rule.drop_after(),
         6 => rule.silence(),
         7 => rule.truncate(d.size(0..=200)),
-        // A length, a correlation id, or what comes last: damage that can be seen.
-        8 => rule.corrupt(d.pick(&[0, 1, 2, 3, 5, 7, usize::MAX, usize::MAX])),
+        // A length, a correlation id, or the end of records, which have a checksum: damage that can be seen. TCP lets
+        // no other through.
+        8 => match d.pick(&[0, 1, 2, 3, 5, 7, usize::MAX, usize::MAX]) {
+            usize::MAX => self::rule(d, Fault::on(Api::Fetch), shape).corrupt(usize::MAX),
+            byte => rule.corrupt(byte),
+        },
         _ => rule.throttle(d.ms(1..=2_000)),
     }
 }
