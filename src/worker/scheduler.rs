@@ -190,8 +190,9 @@ impl<B: Block> Scheduler<B> {
             part.listed = false;
             let id = PartId { slot, epoch: part.assignment.epoch };
             let n = part.take(id, self.rules, want - taken, work);
-            self.alarm |= part.is_broken();
+            let broken = part.is_broken();
             taken += n;
+            self.raise_alarm(broken);
             if n > 0 {
                 self.list(slot);
             }
@@ -243,7 +244,8 @@ impl<B: Block> Scheduler<B> {
             part.complete(&done);
             let (closed, held) = (part.assignment.is_closed(), part.tracker.held() >= self.rules.max_held);
             self.signal |= (closed && part.in_flight == 0) || part.is_ended();
-            self.alarm |= part.is_broken() || (held && done.end == End::Held);
+            let alarm = part.is_broken() || (held && done.end == End::Held);
+            self.raise_alarm(alarm);
             if done.end == End::Stopped {
                 self.stopped = true;
                 self.failed = true;
@@ -342,7 +344,13 @@ impl<B: Block> Scheduler<B> {
 
     /// Something the driver should look at happened; asked once.
     pub(crate) fn take_signal(&mut self) -> bool {
-        std::mem::take(&mut self.signal) || self.alarm
+        std::mem::take(&mut self.signal)
+    }
+
+    /// Signals once: who drains partitions does not look at alarms, and must not be called again and again for one.
+    fn raise_alarm(&mut self, raised: bool) {
+        self.alarm |= raised;
+        self.signal |= raised;
     }
 
     /// Whether to look for partitions at `max_held` or that cannot be read on; asked once.
@@ -389,6 +397,22 @@ mod tests {
     fn scheduler(order: Order) -> (Scheduler<TestBlock>, Arc<Assignment>) {
         let rules = Rules { order, lanes: 1, max_held: 10, count: None };
         (Scheduler::new(rules), Assignment::new(TopicPartition::new("t", 0), AssignmentEpoch(1)))
+    }
+
+    /// Found by the simulation: a subscription that stopped while a partition was at `max_held` turned in circles.
+    #[test]
+    fn a_partition_that_holds_too_much_signals_once_and_is_remembered() {
+        let (mut scheduler, assignment) = scheduler(Order::None);
+        scheduler.rules.max_held = 1;
+        let id = scheduler.attach(assignment, 0, -1, Vec::new(), None);
+        scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(0, 2))).unwrap().unwrap()], 2);
+        let mut work = Work::default();
+        scheduler.take(2, &mut work);
+        scheduler.take_signal();
+        scheduler.complete(Done { part: id, seq: 0, index: 0, count: 1, key: None, end: End::Held });
+        assert!(scheduler.take_signal());
+        assert!(!scheduler.take_signal());
+        assert!(scheduler.take_alarm());
     }
 
     /// Found by the simulation: with a small fetch budget, bytes that stayed for nothing were those the fetcher waited for.
