@@ -145,8 +145,8 @@ impl EmbeddedBuilder {
     /// Starts the brokers; they take connections when this returns.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`] for settings that cannot be; [`ErrorKind::Connection`] if an address cannot be
-    /// listened on; [`ErrorKind::InvalidConfig`] if the data directory cannot be read or written.
+    /// [`ErrorKind::InvalidConfig`] for settings that cannot be, and for a data directory that another cluster uses or
+    /// that cannot be read or written; [`ErrorKind::Connection`] if an address cannot be listened on.
     ///
     /// Cancel-safe: dropped, nothing is left behind.
     pub async fn start(self) -> Result<EmbeddedCluster> {
@@ -158,7 +158,7 @@ impl EmbeddedBuilder {
             Some(seed) => Env::simulated(!seed, Nowhere),
             None => Env::system(),
         };
-        let (brokers, listeners) = self.open().await?;
+        let (brokers, listeners) = self.open(&env).await?;
         let mut state = State {
             cluster_id: Uuid(env.random(|r| r.u128(..)).to_be_bytes()).to_string(),
             brokers,
@@ -207,7 +207,7 @@ impl EmbeddedBuilder {
         Ok(EmbeddedCluster::new(shared, network, !self.in_memory))
     }
 
-    async fn open(&self) -> Result<(BTreeMap<i32, Broker>, Vec<(i32, Listener)>)> {
+    async fn open(&self, env: &Env) -> Result<(BTreeMap<i32, Broker>, Vec<(i32, Listener)>)> {
         let (host, first_port) = match &self.listen {
             None if self.in_memory => ("embedded".to_owned(), 9092),
             None => ("127.0.0.1".to_owned(), 0),
@@ -215,10 +215,12 @@ impl EmbeddedBuilder {
         };
         let (mut brokers, mut listeners) = (BTreeMap::new(), Vec::new());
         for n in 0..self.brokers {
-            let mut port = if first_port == 0 { 0 } else { first_port.saturating_add(n as u16) };
+            // In memory no system chooses a port.
+            let first = if first_port == 0 && self.in_memory { 9092 } else { first_port };
+            let mut port = if first == 0 { 0 } else { first.saturating_add(n as u16) };
             let id = n as i32 + 1;
             if !self.in_memory {
-                let listener = bind(&host, port).await?;
+                let listener = bind(env, &host, port).await?;
                 port = listener.port().unwrap_or(port);
                 listeners.push((id, listener));
             }
@@ -231,9 +233,18 @@ impl EmbeddedBuilder {
     }
 }
 
-/// A socket that listens there.
-pub(super) async fn bind(host: &str, port: u16) -> Result<Listener> {
-    Listener::bind(host, port).await.map_err(|e| {
+/// How long a port may be taken by a cluster that has just been dropped: its tasks must run once more.
+const PORT_FREED: Duration = Duration::from_millis(200);
+
+/// A socket that listens there. Cancel-safe.
+pub(super) async fn bind(env: &Env, host: &str, port: u16) -> Result<Listener> {
+    let until = env.now() + PORT_FREED;
+    let mut bound = Listener::bind(host, port).await;
+    while bound.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::AddrInUse) && env.now() < until {
+        env.sleep(Duration::from_millis(5)).await;
+        bound = Listener::bind(host, port).await;
+    }
+    bound.map_err(|e| {
         let text = format!("the embedded cluster cannot listen on {host}:{port}: choose another address");
         Error::new(ErrorKind::Connection, text).with_source(e)
     })

@@ -11,14 +11,15 @@ use super::faults::Fault;
 use super::listen;
 use super::observe::RequestEvent;
 use super::shared::Shared;
-use super::state::State;
+use super::state::{Broker, State};
 use crate::env::Network;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A Kafka cluster inside this process, for tests and quick starts: no Java, no Docker. It speaks Kafka's protocol, so
 /// that any client can use it, and does what it is told, such as losing an answer or moving a leader.
 ///
-/// It ends when the last clone of the handle is dropped; its connections end then too.
+/// It ends when the last clone of the handle is dropped; its connections end then too, and its ports are free as soon
+/// as its tasks have run once more, which another cluster that is started on them waits for.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -104,13 +105,23 @@ impl EmbeddedCluster {
         Self(Arc::new(Handle { shared, network, tcp, clockwork }))
     }
 
+    /// For tests that speak without a connection.
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.0.shared.state())
     }
 
     /// `host:port` of every broker, running or not, by node id.
     pub fn brokers(&self) -> Vec<String> {
-        self.with(|s| s.brokers.values().map(|b| format!("{}:{}", b.host, b.port)).collect())
+        let address = |b: &Broker| match b.host.contains(':') {
+            true => format!("[{}]:{}", b.host, b.port),
+            false => format!("{}:{}", b.host, b.port),
+        };
+        self.with(|s| s.brokers.values().map(address).collect())
     }
 
     /// The same in one string, as other clients take it.
@@ -141,6 +152,18 @@ impl EmbeddedCluster {
 
     /// The broker stops without a word: its connections end, others lead its partitions and coordinate its groups. Its
     /// part of the logs is not lost. Says whether it ran.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> dispatcher::Result<()> {
+    /// # use dispatcher::embedded::EmbeddedCluster;
+    /// let cluster = EmbeddedCluster::builder().brokers(3).topic("orders", 1).in_memory().start().await?;
+    /// let leader = cluster.leader("orders", 0).expect("all run");
+    /// assert!(cluster.stop_broker(leader));
+    /// assert_ne!(cluster.leader("orders", 0), Some(leader));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop_broker(&self, id: i32) -> bool {
         let now = self.0.shared.env.now();
         let stopped = self.with(|state| {
@@ -162,6 +185,20 @@ impl EmbeddedCluster {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for an unknown broker; [`ErrorKind::Connection`] if its address is taken by now.
+    ///
+    /// Cancel-safe: dropped, the broker is still stopped, and can be started again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> dispatcher::Result<()> {
+    /// # use dispatcher::embedded::EmbeddedCluster;
+    /// let cluster = EmbeddedCluster::builder().brokers(3).topic("orders", 1).in_memory().start().await?;
+    /// cluster.stop_broker(2);
+    /// // … what the service does meanwhile …
+    /// cluster.start_broker(2).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn start_broker(&self, id: i32) -> Result<()> {
         let found = self.with(|s| s.brokers.get(&id).map(|b| (b.host.clone(), b.port, b.running)));
         let Some((host, port, running)) = found else { return Err(unknown_broker(id)) };
@@ -178,7 +215,7 @@ impl EmbeddedCluster {
             before.abort();
             let _aborted = before.await;
         }
-        let listener = if self.0.tcp { Some(bind(host, port).await?) } else { None };
+        let listener = if self.0.tcp { Some(bind(&shared.env, host, port).await?) } else { None };
         let port = listener.as_ref().and_then(|l| l.port().ok()).unwrap_or(port);
         let now = shared.env.now();
         self.with(|state| {
@@ -201,7 +238,21 @@ impl EmbeddedCluster {
     /// Every broker that runs moves to another port; old addresses answer no more.
     ///
     /// # Errors
-    /// [`ErrorKind::Connection`] if no port can be had.
+    /// [`ErrorKind::Connection`] if no port can be had: the broker that wanted it is stopped then.
+    ///
+    /// Not cancel-safe: dropped, some brokers have moved and others not, and one may be stopped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> dispatcher::Result<()> {
+    /// # use dispatcher::embedded::EmbeddedCluster;
+    /// let cluster = EmbeddedCluster::builder().brokers(3).topic("orders", 1).in_memory().start().await?;
+    /// let before = cluster.brokers();
+    /// cluster.change_addresses().await?;
+    /// assert!(cluster.brokers().iter().all(|address| !before.contains(address)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn change_addresses(&self) -> Result<()> {
         let running: Vec<_> = self.with(|s| s.running().map(|(id, b)| (id, b.host.clone(), b.port)).collect());
         for (id, host, port) in running {
@@ -213,6 +264,17 @@ impl EmbeddedCluster {
     }
 
     /// Ends all connections, or those of one broker; new ones are taken at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> dispatcher::Result<()> {
+    /// # use dispatcher::embedded::EmbeddedCluster;
+    /// let cluster = EmbeddedCluster::builder().brokers(3).topic("orders", 1).in_memory().start().await?;
+    /// cluster.cut_connections(None); // of all brokers
+    /// cluster.cut_connections(Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cut_connections(&self, broker: Option<i32>) {
         self.with(|state| {
             for (_, b) in state.brokers.iter_mut().filter(|(id, _)| broker.is_none_or(|only| only == **id)) {
@@ -273,6 +335,19 @@ impl EmbeddedCluster {
     }
 
     /// Another replica leads the partition from now on. Says whether that changed anything.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> dispatcher::Result<()> {
+    /// # use dispatcher::embedded::EmbeddedCluster;
+    /// let cluster = EmbeddedCluster::builder().brokers(3).topic("orders", 1).in_memory().start().await?;
+    /// let leader = cluster.leader("orders", 0).expect("all run");
+    /// let next = leader % 3 + 1;
+    /// assert!(cluster.move_leader("orders", 0, next));
+    /// assert_eq!(cluster.leader("orders", 0), Some(next));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn move_leader(&self, topic: &str, partition: i32, to: i32) -> bool {
         self.with(|s| s.move_leader(topic, partition, to))
     }
@@ -284,6 +359,17 @@ impl EmbeddedCluster {
 
     /// Another broker coordinates the group (or transactional id) from now on. What was not finished, such as a
     /// rebalance, is forgotten, as when a coordinator dies. Says whether that broker runs.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> dispatcher::Result<()> {
+    /// # use dispatcher::embedded::EmbeddedCluster;
+    /// let cluster = EmbeddedCluster::builder().brokers(3).topic("orders", 1).in_memory().start().await?;
+    /// assert!(cluster.move_coordinator("kitchen:orders", 2));
+    /// assert_eq!(cluster.coordinator("kitchen:orders"), Some(2));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn move_coordinator(&self, group: &str, to: i32) -> bool {
         let now = self.0.shared.env.now();
         let moved = self.with(|state| {
@@ -306,6 +392,18 @@ impl EmbeddedCluster {
 
     /// Followers of the partition copy nothing: the high watermark stands still, sends that want all replicas wait. A new
     /// leader then lacks what was not copied.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> dispatcher::Result<()> {
+    /// # use dispatcher::embedded::EmbeddedCluster;
+    /// let cluster = EmbeddedCluster::builder().brokers(3).topic("orders", 1).in_memory().start().await?;
+    /// cluster.pause_replication("orders", 0);
+    /// // … a send that wants all replicas waits, until …
+    /// cluster.resume_replication("orders", 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn pause_replication(&self, topic: &str, partition: i32) {
         self.with(|s| {
             if let Some(p) = s.partition_mut(topic, partition) {

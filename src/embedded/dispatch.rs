@@ -120,7 +120,9 @@ async fn typed<R: Serve>(call: &mut Call, mut body: Reader, correlation_id: i32,
             return Reply::Close;
         }
     };
+    let answers = request.wants_answer();
     match action {
+        Some(Action::Error(_)) if !answers => return Reply::Close,
         Some(Action::Error(code)) => return encode::<R>(&request.refuse(version, code), version, correlation_id),
         Some(Action::Delay(time)) => {
             call.cluster.env.sleep(time).await;
@@ -140,9 +142,16 @@ async fn typed<R: Serve>(call: &mut Call, mut body: Reader, correlation_id: i32,
         request.serve(call, &mut state)
     };
     let mut response = match answer {
+        // Refused as a whole.
+        Answer::Ready(_) if !answers => return Reply::Close,
         Answer::Ready(response) => response,
         Answer::Later(response) => response.await,
-        Answer::None => return Reply::Nothing,
+        Answer::None => {
+            return match action {
+                Some(Action::ErrorAfter(_) | Action::DropAfter | Action::Truncate(_)) => Reply::Close,
+                _ => Reply::Nothing,
+            };
+        }
         Answer::Close => return Reply::Close,
     };
     if let (Some(Action::ErrorAfter(code)), Some(asked)) = (action, asked) {
@@ -182,4 +191,43 @@ fn encode<R: Request>(response: &R::Response, version: i16, correlation_id: i32)
 /// As Kafka's fields have it.
 pub(super) fn millis(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::{EmbeddedCluster, Fault};
+    use crate::wire::header::encode_request;
+    use crate::wire::messages::produce::{PartitionData, TopicData};
+
+    /// A Produce that wants no answer, to a topic that is there or not.
+    async fn without_answer(fault: Option<Fault>, topic: &str) -> Reply {
+        let cluster = EmbeddedCluster::builder().topic("t", 1).in_memory().start().await.unwrap();
+        fault.into_iter().for_each(|fault| cluster.inject(fault));
+        let mut log = crate::wire::records::BatchBuilder::new(usize::MAX, bytes::BytesMut::new());
+        log.try_append(cluster.shared().env.wall_ms(), None, Some(b"x"), &[]).unwrap();
+        let body = log.finish(crate::wire::records::Compression::None).unwrap();
+        let batch = [&body.stamp(crate::wire::records::NO_PRODUCER)[..], body.body()].concat();
+        let records = Some(crate::wire::Records(vec![batch.into()]));
+        let data = PartitionData { index: 0, records };
+        let topic = TopicData { name: topic.into(), partition_data: vec![data], ..Default::default() };
+        let request = ProduceRequest { acks: 0, timeout_ms: 1_000, topic_data: vec![topic], ..Default::default() };
+        let frame = encode_request(&request, 9, 7, &"client".into()).unwrap().into_bytes().slice(4..);
+        answer(cluster.shared(), 1, 1, "/host", frame).await
+    }
+
+    #[tokio::test]
+    async fn who_wants_no_answer_gets_none_and_is_told_of_trouble_by_hanging_up() {
+        let produce = || Fault::on(Api::Produce);
+        assert!(matches!(without_answer(None, "t").await, Reply::Nothing));
+        assert!(matches!(without_answer(Some(produce().throttle(Duration::from_secs(1))), "t").await, Reply::Nothing));
+        assert!(matches!(without_answer(None, "unknown").await, Reply::Close));
+        let refused = ErrorCode::NOT_ENOUGH_REPLICAS;
+        for fault in
+            [produce().error(refused), produce().error_after(refused), produce().drop_after(), produce().truncate(9)]
+        {
+            let name = format!("{fault:?}");
+            assert!(matches!(without_answer(Some(fault), "t").await, Reply::Close), "{name}");
+        }
+    }
 }

@@ -102,52 +102,115 @@ impl Rule {
     }
 
     /// The request is not carried out; every place of the answer that can hold an error code holds this one.
+    ///
+    /// ```
+    /// # use dispatcher::embedded::{Api, ErrorCode, Fault};
+    /// // The next Produce is refused; the client tries again.
+    /// let refused = Fault::on(Api::Produce).error(ErrorCode::NOT_ENOUGH_REPLICAS);
+    /// ```
     pub fn error(self, code: ErrorCode) -> Fault {
         self.then(Action::Error(code))
     }
 
     /// The request is carried out, and answered with this error all the same.
+    ///
+    /// ```
+    /// # use dispatcher::embedded::{Api, ErrorCode, Fault};
+    /// // The offsets are committed, and the client must not believe it.
+    /// let unsure = Fault::on(Api::OffsetCommit).error_after(ErrorCode::REQUEST_TIMED_OUT);
+    /// ```
     pub fn error_after(self, code: ErrorCode) -> Fault {
         self.then(Action::ErrorAfter(code))
     }
 
     /// The request is carried out this much later. What comes behind it on its connection waits as well.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use dispatcher::embedded::Fault;
+    /// // Everything that broker 1 does takes 100 ms longer.
+    /// let slow = Fault::on_any().broker(1).always().delay(Duration::from_millis(100));
+    /// ```
     pub fn delay(self, time: Duration) -> Fault {
         self.then(Action::Delay(time))
     }
 
     /// The request is carried out at once, and answered this much later.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use dispatcher::embedded::{Api, Fault};
+    /// // The second Produce is written at once, and acknowledged 5 s later.
+    /// let late = Fault::on(Api::Produce).nth(2).delay_after(Duration::from_secs(5));
+    /// ```
     pub fn delay_after(self, time: Duration) -> Fault {
         self.then(Action::DelayAfter(time))
     }
 
     /// The connection is closed instead: the request is not carried out.
+    ///
+    /// ```
+    /// # use dispatcher::embedded::{Api, Fault};
+    /// // One Fetch in ten costs its connection.
+    /// let lost = Fault::on(Api::Fetch).always().chance(0.1).drop_before();
+    /// ```
     pub fn drop_before(self) -> Fault {
         self.then(Action::DropBefore)
     }
 
     /// The request is carried out, then the connection is closed without an answer.
+    ///
+    /// ```
+    /// # use dispatcher::embedded::{Api, Fault};
+    /// // The message is written, and its sender cannot know.
+    /// let unknown = Fault::on(Api::Produce).drop_after();
+    /// ```
     pub fn drop_after(self) -> Fault {
         self.then(Action::DropAfter)
     }
 
     /// Nothing is answered any more on that connection, which stays open: as when a host is gone without a word.
+    ///
+    /// ```
+    /// # use dispatcher::embedded::Fault;
+    /// // Broker 3 loses its power: who asks it anything waits until its own time is up.
+    /// let gone = Fault::on_any().broker(3).always().silence();
+    /// ```
     pub fn silence(self) -> Fault {
         self.then(Action::Silence)
     }
 
     /// The request is carried out, and the connection closed after so many bytes of the answer, its length included.
+    ///
+    /// ```
+    /// # use dispatcher::embedded::{Api, Fault};
+    /// // 30 bytes of the answer, then the connection ends.
+    /// let cut = Fault::on(Api::Metadata).truncate(30);
+    /// ```
     pub fn truncate(self, bytes: usize) -> Fault {
         self.then(Action::Truncate(bytes))
     }
 
     /// The request is carried out, and one bit of this byte of the answer is flipped (its length is bytes 0 to 3).
     /// Behind the end: the last byte.
+    ///
+    /// ```
+    /// # use dispatcher::embedded::{Api, Fault};
+    /// // Somewhere in the records a bit is wrong: their checksum tells.
+    /// let damaged = Fault::on(Api::Fetch).nth(2).corrupt(200);
+    /// ```
     pub fn corrupt(self, byte: usize) -> Fault {
         self.then(Action::Corrupt(byte))
     }
 
     /// The request is carried out, and the answer tells the client to be silent for this long (KIP-219).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use dispatcher::embedded::{Api, Fault};
+    /// // Three times the client is to keep silent for a second.
+    /// let throttled = Fault::on(Api::Produce).times(3).throttle(Duration::from_secs(1));
+    /// ```
     pub fn throttle(self, time: Duration) -> Fault {
         self.then(Action::Throttle(time))
     }

@@ -43,6 +43,8 @@ mod connection;
 mod dispatch;
 mod faults;
 mod groups;
+#[cfg(test)]
+mod hostile;
 mod listen;
 mod log;
 mod observe;

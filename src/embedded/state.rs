@@ -249,19 +249,29 @@ impl State {
         }
         self.appended = 0;
         let total: usize = self.topics.values().flat_map(|t| &t.partitions).map(|p| p.log.bytes()).sum();
-        let Some(over) = total.checked_sub(self.settings.max_memory).filter(|over| *over > 0) else { return };
+        let Some(mut over) = total.checked_sub(self.settings.max_memory).filter(|over| *over > 0) else { return };
+        // Not at every record, but a good part at once.
+        over = over.max(super::log::BLOCK.min(self.settings.max_memory / 8));
         let partitions = self.topics.iter_mut().flat_map(|(name, t)| t.partitions.iter_mut().map(move |p| (name, p)));
-        if let Some((name, largest)) = partitions.max_by_key(|(_, p)| p.log.bytes()) {
-            let before = largest.log.start();
-            // Not at every record, but a good part at once.
-            let part = over.max(super::log::BLOCK.min(self.settings.max_memory / 8));
-            largest.log.retain(i64::MIN, largest.log.bytes().saturating_sub(part));
-            tracing::warn!(
-                target: "dispatcher::embedded", topic = %name, from = before, to = largest.log.start(),
-                "the embedded cluster holds more than max_memory: its oldest records are deleted"
-            );
-            self.topics_changed();
+        let mut partitions: Vec<_> = partitions.collect();
+        partitions.sort_by_key(|(_, p)| std::cmp::Reverse(p.log.bytes()));
+        for (name, largest) in partitions {
+            let (bytes, from) = (largest.log.bytes(), largest.log.start());
+            if over == 0 || bytes == 0 {
+                break;
+            }
+            largest.log.retain(i64::MIN, bytes.saturating_sub(over));
+            let freed = bytes - largest.log.bytes();
+            if freed > 0 {
+                // Else an open transaction, or replication that is paused, keeps it: the next must do.
+                over = over.saturating_sub(freed);
+                tracing::warn!(
+                    target: "dispatcher::embedded", topic = %name, from, to = largest.log.start(),
+                    "the embedded cluster holds more than max_memory: its oldest records are deleted"
+                );
+            }
         }
+        self.topics_changed();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A directory that survives the cluster: `cluster.json` (topics), `groups.json` (members and committed offsets of
-//! groups), and per partition a file of record batches as they are on the wire. Written as things happen, under the
-//! cluster's lock; read when a cluster starts on it. A tail that was cut off by a crash is dropped; open transactions are
+//! groups), and in `logs/` a file per partition with record batches as they are on the wire. Written as things happen,
+//! under the cluster's lock; read when a cluster starts on it. No other file is touched. A tail that was cut off by a crash is dropped; open transactions are
 //! aborted. The file `lock` is held by the one cluster that uses the directory.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,11 @@ use super::topic::{Partition, Topic};
 use crate::env::lock;
 use crate::wire::Uuid;
 use crate::wire::records::batches;
+
+/// So many files are open at once: a process may have no more than 1,024 in all.
+const MAX_OPEN: usize = 128;
+/// The directory of the logs.
+const LOGS: &str = "logs";
 
 /// See the module. Clones are the same directory.
 #[derive(Debug, Clone)]
@@ -60,7 +65,7 @@ struct PartitionFile {
 impl Store {
     /// Opens or makes the directory, and puts what it holds into `state`.
     pub(super) fn open(dir: &Path, state: &mut State, now: Instant, now_ms: i64) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        fs::create_dir_all(dir.join(LOGS))?;
         let lock = File::create(dir.join("lock"))?;
         lock.try_lock().map_err(|e| match e {
             fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another cluster is using it"),
@@ -144,12 +149,16 @@ impl Store {
     }
 
     fn log_path(&self, name: &str, partition: i32) -> PathBuf {
-        self.0.dir.join(format!("{name}-{partition}.log"))
+        self.0.dir.join(LOGS).join(format!("{name}-{partition}"))
     }
 
     fn write(&self, name: &str, partition: i32, batch: &Stored) -> io::Result<()> {
         let mut logs = lock(&self.0.logs);
-        let file = match logs.entry((name.to_owned(), partition)) {
+        let place = (name.to_owned(), partition);
+        if logs.len() >= MAX_OPEN && !logs.contains_key(&place) {
+            logs.clear();
+        }
+        let file = match logs.entry(place) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
                 let path = self.log_path(name, partition);
@@ -188,10 +197,10 @@ impl Store {
     /// Deletes the logs of partitions that are no more.
     fn drop_unknown_logs(&self, state: &State) -> io::Result<()> {
         lock(&self.0.logs).retain(|(name, partition), _| state.partition(name, *partition).is_some());
-        for entry in fs::read_dir(&self.0.dir)? {
+        for entry in fs::read_dir(self.0.dir.join(LOGS))? {
             let path = entry?.path();
-            let stem = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".log"));
-            let place = stem.and_then(|s| s.rsplit_once('-')).and_then(|(name, p)| Some((name, p.parse().ok()?)));
+            let file = path.file_name().and_then(|n| n.to_str());
+            let place = file.and_then(|f| f.rsplit_once('-')).and_then(|(name, p)| Some((name, p.parse().ok()?)));
             if place.is_some_and(|(name, partition)| state.partition(name, partition).is_none()) {
                 fs::remove_file(&path)?;
             }
@@ -246,7 +255,8 @@ fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
 
 /// The file is either the old one or the whole new one.
 fn replace(path: &Path, write: impl FnOnce(&mut io::BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    let fresh = path.with_extension("new");
+    // No log has such a name, nor is any as long as a file's name may be.
+    let fresh = path.with_file_name(".new");
     let mut file = io::BufWriter::new(File::create(&fresh)?);
     write(&mut file)?;
     file.flush()?;

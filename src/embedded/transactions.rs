@@ -46,7 +46,8 @@ pub(super) struct Ending {
 impl Coordinator {
     /// A fresh producer id.
     pub(super) fn producer_id(&mut self) -> i64 {
-        self.next_producer_id += 1;
+        // A client may have written under any id.
+        self.next_producer_id = self.next_producer_id.checked_add(1).unwrap_or(0);
         self.next_producer_id
     }
 
@@ -90,7 +91,7 @@ impl Coordinator {
         }
         // The old producer's transaction is aborted under the epoch that fences it.
         let ending = transaction.since.is_some().then(|| {
-            transaction.epoch += 1;
+            transaction.epoch = transaction.epoch.saturating_add(1);
             transaction.end(false)
         });
         if transaction.epoch >= i16::MAX - 1 {
@@ -184,7 +185,7 @@ impl Coordinator {
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Ending> {
         let late = self.transactions.values_mut().filter(|t| t.since.is_some_and(|since| since + t.timeout <= now));
         let end = |transaction: &mut Transaction| {
-            transaction.epoch += 1;
+            transaction.epoch = transaction.epoch.saturating_add(1);
             transaction.end(false)
         };
         late.map(end).collect()

@@ -17,11 +17,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub const KAFKA_4: &str = "4.2.0";
 pub const KAFKA_3: &str = "3.9.1";
 
-/// Says that a test is skipped for lack of something, which is a failure with `DISPATCHER_REQUIRE_KAFKA=1`.
+/// Says that the present test is skipped for lack of something, which is a failure with `DISPATCHER_REQUIRE_KAFKA=1`.
 pub fn skip(how: &str) {
     use std::io::Write as _;
     assert!(!std::env::var("DISPATCHER_REQUIRE_KAFKA").is_ok_and(|v| v == "1"), "{how}");
-    let _ = writeln!(std::io::stderr(), "skipped: {how}");
+    // The harness runs each test on a thread of its name, unless it runs them one by one.
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| *name != "main").map(|name| format!(" ({name})"));
+    let _ = writeln!(std::io::stderr(), "skipped: {how}{}", test.unwrap_or_default());
 }
 
 /// A topic or group name that no other test has.

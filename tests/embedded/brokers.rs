@@ -223,6 +223,29 @@ async fn over_tcp_too_everything_ends_when_the_cluster_is_gone() {
     assert!(started.elapsed() < 10 * SECOND, "{:?}", started.elapsed());
 }
 
+#[tokio::test]
+async fn another_cluster_can_follow_on_the_same_port_at_once() {
+    let cluster = EmbeddedCluster::builder().topic("t", 1).start().await.unwrap();
+    let address = cluster.brokers().remove(0);
+    let dispatcher = Dispatcher::builder([&address]).create_topics(false).connect().await.unwrap();
+    send(&dispatcher, 0..1).await;
+    drop(cluster);
+    let cluster = EmbeddedCluster::builder().topic("t", 1).listen(&address).start().await.unwrap();
+    assert_eq!(cluster.brokers(), [address.clone()]);
+    let error = EmbeddedCluster::builder().listen(&address).start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+}
+
+#[tokio::test]
+async fn addresses_can_be_of_ip_version_6_and_ports_need_not_be_named_in_memory() {
+    let cluster = EmbeddedCluster::builder().brokers(2).listen("somewhere:0").in_memory().start().await.unwrap();
+    assert_eq!(cluster.brokers(), ["somewhere:9092", "somewhere:9093"]);
+    let Ok(cluster) = EmbeddedCluster::builder().topic("t", 1).listen("[::1]:0").start().await else { return };
+    assert!(cluster.bootstrap().starts_with("[::1]:"), "{cluster:?}");
+    let dispatcher = Dispatcher::builder(cluster.brokers()).create_topics(false).connect().await.unwrap();
+    send(&dispatcher, 0..1).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_the_cluster_is_gone_everything_ends_within_its_limit() {
     let cluster = start(EmbeddedCluster::builder().brokers(3).topic("t", 1)).await;

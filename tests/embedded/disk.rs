@@ -29,7 +29,7 @@ impl Dir {
     }
 
     fn log(&self) -> PathBuf {
-        self.0.join("t-0.log")
+        self.0.join("logs").join("t-0")
     }
 }
 
@@ -66,6 +66,35 @@ async fn topics_records_and_commits_are_found_again() {
     let (cluster, _) = dir.start().await;
     assert_eq!(cluster.partition("u", 0), None);
     assert_eq!(values(&cluster, "t", 0), numbers(0..9));
+}
+
+#[tokio::test]
+async fn files_that_are_not_its_own_stay() {
+    let dir = Dir::new("strangers");
+    std::fs::create_dir_all(&dir.0).unwrap();
+    let strange = dir.0.join("service-1.log");
+    std::fs::write(&strange, "not ours").unwrap();
+    let (cluster, dispatcher) = dir.start().await;
+    send(&dispatcher, 0..1).await;
+    assert!(cluster.delete_topic("t"));
+    drop((cluster, dispatcher));
+    dir.start().await;
+    assert_eq!(std::fs::read_to_string(strange).unwrap(), "not ours");
+}
+
+#[tokio::test]
+async fn more_partitions_than_files_may_be_open_and_names_as_long_as_they_may_be() {
+    let dir = Dir::new("many");
+    let long = "n".repeat(249);
+    let (cluster, dispatcher) = dir.start_with(EmbeddedCluster::builder().topic(&long, 300)).await;
+    for round in 0..2 {
+        for partition in 0..300 {
+            dispatcher.send(&long, round.to_string()).partition(partition).await.unwrap();
+        }
+    }
+    drop((cluster, dispatcher));
+    let (cluster, _) = dir.start().await;
+    assert!((0..300).all(|partition| values(&cluster, &long, partition) == numbers(0..2)));
 }
 
 #[tokio::test]

@@ -189,3 +189,17 @@ async fn memory_is_bounded_at_the_cost_of_the_oldest() {
     let left = cluster.records("t", 0).len() + cluster.records("t", 1).len();
     assert_eq!(read(&dispatcher, "t", "g").await.len(), left);
 }
+
+#[tokio::test]
+async fn no_topic_gets_more_partitions_than_kafka_makes_at_once() {
+    let cluster = EmbeddedCluster::builder().in_memory().topic("t", 10_000).start().await.unwrap();
+    for error in [
+        cluster.create_topic("u", i32::MAX, &[]).unwrap_err(),
+        cluster.create_topic("u", 10_001, &[]).unwrap_err(),
+        cluster.add_partitions("t", i32::MAX).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("large number of partitions"), "{error}");
+    }
+    assert!(cluster.partition("u", 0).is_none() && cluster.partition("t", 10_000).is_none());
+}

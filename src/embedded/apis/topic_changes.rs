@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::topics::{Refused, are_brokers, place, refuse};
+use super::topics::{MAX_PARTITIONS, Refused, TOO_MANY, are_brokers, named_twice, place, refuse};
 use crate::embedded::dispatch::{Answer, Call, Serve};
 use crate::embedded::state::{State, TopicRef};
 use crate::embedded::topic::Partition;
@@ -16,10 +16,10 @@ use crate::wire::{ErrorCode, StrBytes, Uuid};
 impl Serve for CreatePartitionsRequest {
     fn serve(self, _: &Call, state: &mut State) -> Answer<CreatePartitionsResponse> {
         let mut seen = BTreeSet::new();
-        let twice = |name: &StrBytes| self.topics.iter().filter(|t| t.name == *name).count() > 1;
-        let results = self.topics.iter().filter(|asked| seen.insert(asked.name.clone())).map(|asked| {
+        let twice = named_twice(self.topics.iter().map(|t| &t.name));
+        let results = self.topics.iter().filter(|asked| seen.insert(&asked.name)).map(|asked| {
             let by_hand = asked.assignments.as_ref().map(|all| all.iter().map(|a| a.broker_ids.clone()).collect());
-            let grown = if twice(&asked.name) {
+            let grown = if twice.contains(&asked.name) {
                 refuse(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")
             } else {
                 grow(state, &asked.name, asked.count, by_hand, self.validate_only)
@@ -51,6 +51,9 @@ pub(in crate::embedded) fn grow(
         return refuse(ErrorCode::INVALID_PARTITIONS, text);
     }
     let new = now..count as usize;
+    if new.len() > MAX_PARTITIONS {
+        return refuse(ErrorCode::POLICY_VIOLATION, TOO_MANY);
+    }
     let placed = match by_hand {
         Some(placed) => {
             let fits = |ids: &Vec<i32>| ids.len() == replication as usize && are_brokers(state, ids);
@@ -80,10 +83,11 @@ impl Serve for DeleteTopicsRequest {
         } else {
             self.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)).collect()
         };
+        let named = named_twice(asked.iter());
         let mut seen = BTreeSet::new();
         let mut responses = Vec::new();
-        for (name, id) in asked.iter().filter(|topic| seen.insert((*topic).clone())) {
-            let twice = asked.iter().filter(|other| **other == (name.clone(), *id)).count() > 1;
+        for topic @ (name, id) in asked.iter().filter(|topic| seen.insert(*topic)) {
+            let twice = named.contains(topic);
             let found = match name {
                 _ if twice || name.is_some() != id.is_zero() => Err(ErrorCode::INVALID_REQUEST),
                 Some(name) => state.topic(TopicRef::Name(name)),

@@ -11,6 +11,9 @@ use crate::wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig,
 use crate::wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use crate::wire::{ErrorCode, Uuid};
 
+/// So many partitions may be made at once, as on Kafka (`MAX_PARTITIONS_PER_BATCH`, KAFKA-17870).
+pub(super) const MAX_PARTITIONS: usize = 10_000;
+
 /// Why a topic is not made or changed: Kafka's code, and a text for people.
 #[derive(Debug, Clone)]
 pub(in crate::embedded) struct Refused {
@@ -81,6 +84,9 @@ fn plan(state: &State, asked: &CreatableTopic, before: &BTreeSet<String>) -> Res
         check_config(&config.name, value).or_else(|text| refuse(ErrorCode::INVALID_CONFIG, text))?;
         configs.insert(config.name.to_string(), value.to_owned());
     }
+    if partitions_of(state, asked) > MAX_PARTITIONS {
+        return refuse(ErrorCode::POLICY_VIOLATION, TOO_MANY);
+    }
     if !asked.assignments.is_empty() {
         return by_hand(state, asked, configs);
     }
@@ -99,6 +105,30 @@ fn plan(state: &State, asked: &CreatableTopic, before: &BTreeSet<String>) -> Res
     let offset: usize = state.topics.values().map(|t| t.partitions.len()).sum();
     let replicas = (0..count as usize).map(|p| place(&brokers, offset + p, replication));
     Ok(Plan { replicas: replicas.collect(), replication, configs })
+}
+
+pub(super) const TOO_MANY: &str = "Excessively large number of partitions per request.";
+
+/// How many partitions a topic is to have.
+fn partitions_of(state: &State, asked: &CreatableTopic) -> usize {
+    match (asked.assignments.len(), asked.num_partitions) {
+        (0, -1) => usize::try_from(state.settings.default_partitions).unwrap_or(0),
+        (0, count) => usize::try_from(count).unwrap_or(0),
+        (by_hand, _) => by_hand,
+    }
+}
+
+/// What is named more than once.
+pub(super) fn named_twice<T: Ord>(names: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let (mut once, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for name in names {
+        if once.contains(&name) {
+            twice.insert(name);
+        } else {
+            once.insert(name);
+        }
+    }
+    twice
 }
 
 pub(super) fn place(brokers: &[i32], first: usize, replication: i16) -> Vec<i32> {
@@ -147,10 +177,13 @@ fn add(env: &Env, state: &mut State, name: &str, plan: Plan) -> Uuid {
 impl Serve for CreateTopicsRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<CreateTopicsResponse> {
         let before: BTreeSet<String> = state.topics.keys().cloned().collect();
+        let twice = named_twice(self.topics.iter().map(|t| &t.name));
+        let total = self.topics.iter().fold(0usize, |sum, t| sum.saturating_add(partitions_of(state, t)));
         let (mut topics, mut seen) = (Vec::new(), BTreeSet::new());
-        for asked in self.topics.iter().filter(|asked| seen.insert(asked.name.clone())) {
-            let twice = self.topics.iter().filter(|t| t.name == asked.name).count() > 1;
-            let planned = if twice {
+        for asked in self.topics.iter().filter(|asked| seen.insert(&asked.name)) {
+            let planned = if total > MAX_PARTITIONS {
+                refuse(ErrorCode::POLICY_VIOLATION, TOO_MANY)
+            } else if twice.contains(&asked.name) {
                 refuse(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")
             } else {
                 plan(state, asked, &before)

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::producers::Verdict;
 use super::rejected::Rejected;
-use super::{Log, Stored, batch};
+use super::{BLOCK, FIRST_BLOCK, Log, Stored, batch};
 use crate::wire::ErrorCode;
 use crate::wire::records::{BatchHeader, Cursor, HEADER_LEN, Limits, RawBatch, RecordsError, batches};
 
@@ -97,7 +97,9 @@ impl Log {
 
     fn push(&mut self, header: BatchHeader, body: &[u8], stamp: Stamp) -> i64 {
         let header = BatchHeader { base_offset: self.end, partition_leader_epoch: stamp.leader_epoch, ..header };
-        let bytes = batch::store(&mut self.block, &header, body);
+        // As much again as there is: thousands of small logs must not take a whole block each.
+        let room = self.bytes.clamp(FIRST_BLOCK, BLOCK);
+        let bytes = batch::store(&mut self.block, room, &header, body);
         self.take(Stored { header, bytes, written_ms: stamp.now_ms });
         header.base_offset
     }

@@ -28,11 +28,11 @@ impl Stored {
     }
 }
 
-/// Copies header and body into `block`, which gets a new allocation when it is full.
-pub(super) fn store(block: &mut BytesMut, header: &BatchHeader, body: &[u8]) -> Bytes {
+/// Copies header and body into `block`, which gets a new allocation of at least `room` bytes when it is full.
+pub(super) fn store(block: &mut BytesMut, room: usize, header: &BatchHeader, body: &[u8]) -> Bytes {
     let len = HEADER_LEN + body.len();
     if block.capacity() < len {
-        *block = BytesMut::with_capacity(len.max(super::BLOCK));
+        *block = BytesMut::with_capacity(len.max(room));
     }
     block.extend_from_slice(&header.write());
     block.extend_from_slice(body);

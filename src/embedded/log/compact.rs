@@ -78,6 +78,6 @@ fn thinned(stored: &Stored, records: &[Bytes]) -> Option<Stored> {
     let body = records.concat();
     let mut header: BatchHeader = stored.header.with_records(records.len() as i32, body.len())?;
     header.crc = batch::checksum(&header, &body);
-    let bytes = batch::store(&mut BytesMut::new(), &header, &body);
+    let bytes = batch::store(&mut BytesMut::new(), 0, &header, &body);
     Some(Stored { header, bytes, written_ms: stored.written_ms })
 }

@@ -26,8 +26,10 @@ pub(super) use rejected::Rejected;
 pub(super) use transactions::Aborted;
 use transactions::Transactions;
 
-/// Batches are copied into blocks of this size, so that a stored batch does not keep its request alive.
+/// Batches are copied into blocks of up to this size, so that a stored batch does not keep its request alive.
 pub(super) const BLOCK: usize = 1 << 20;
+/// A log's first block.
+const FIRST_BLOCK: usize = 4 << 10;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -33,7 +33,9 @@ impl Log {
         let keep_from = self.last_stable();
         let mut start = self.start;
         while let Some(batch) = self.batches.front() {
-            let too_old = batch.header.max_timestamp < oldest_ms;
+            // Records without a time are as old as their batch.
+            let youngest = batch.header.max_timestamp;
+            let too_old = if youngest < 0 { batch.written_ms } else { youngest } < oldest_ms;
             if batch.header.next_offset() > keep_from || (!too_old && self.bytes <= max_bytes) {
                 break;
             }

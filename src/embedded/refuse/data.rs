@@ -13,7 +13,11 @@ refuse!(ProduceRequest, |request, _, error_code| {
         partition_responses: topic.partition_data.iter().map(|p| partition(p.index)).collect(),
     };
     ProduceResponse { responses: request.topic_data.iter().map(topic).collect(), ..Default::default() }
-});
+};
+    fn wants_answer(&self) -> bool {
+        self.acks != 0
+    }
+);
 
 /// What is wrong with a session is wrong with no partition of it.
 fn concerns_session(code: ErrorCode) -> bool {

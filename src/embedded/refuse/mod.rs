@@ -24,6 +24,11 @@ pub(super) trait Refuse: Request {
         *response = self.refuse(version, code);
     }
 
+    /// Whether the client reads an answer. One that does not (Produce with `acks=0`) is told of an error by hanging up.
+    fn wants_answer(&self) -> bool {
+        true
+    }
+
     /// Sets how long the client is asked to wait. Versions that do not carry it ignore it.
     fn throttle(response: &mut Self::Response, ms: i32);
 }
