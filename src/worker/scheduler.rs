@@ -190,7 +190,9 @@ impl<B: Block> Scheduler<B> {
             part.listed = false;
             let id = PartId { slot, epoch: part.assignment.epoch };
             let n = part.take(id, self.rules, want - taken, work);
-            self.alarm |= part.is_broken();
+            if part.is_broken() {
+                (self.alarm, self.signal) = (true, true);
+            }
             taken += n;
             if n > 0 {
                 self.list(slot);
@@ -243,7 +245,9 @@ impl<B: Block> Scheduler<B> {
             part.complete(&done);
             let (closed, held) = (part.assignment.is_closed(), part.tracker.held() >= self.rules.max_held);
             self.signal |= (closed && part.in_flight == 0) || part.is_ended();
-            self.alarm |= part.is_broken() || (held && done.end == End::Held);
+            if part.is_broken() || (held && done.end == End::Held) {
+                (self.alarm, self.signal) = (true, true);
+            }
             if done.end == End::Stopped {
                 self.stopped = true;
                 self.failed = true;
@@ -342,7 +346,7 @@ impl<B: Block> Scheduler<B> {
 
     /// Something the driver should look at happened; asked once.
     pub(crate) fn take_signal(&mut self) -> bool {
-        std::mem::take(&mut self.signal) || self.alarm
+        std::mem::take(&mut self.signal)
     }
 
     /// Whether to look for partitions at `max_held` or that cannot be read on; asked once.
@@ -412,5 +416,23 @@ mod tests {
             assert_eq!(scheduler.watermark(id), Some(5));
             assert_eq!(Arc::strong_count(&block), 1, "{order:?}: the block is kept");
         }
+    }
+
+    /// Found by the simulation: whoever waits for handlers during a stop does not look for alarms, and an alarm that
+    /// signalled again and again made that wait a circle.
+    #[test]
+    fn an_alarm_signals_once_though_nobody_has_looked_yet() {
+        let (mut scheduler, assignment) = scheduler(Order::None);
+        let id = scheduler.attach(assignment, 0, -1, Vec::new(), None);
+        scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(0, 20))).unwrap().unwrap()], 20);
+        let mut work = Work::default();
+        scheduler.take(10, &mut work);
+        for run in work.runs.drain(..) {
+            let held = |n| Done { part: id, seq: run.seq, index: run.index + n, count: 1, key: None, end: End::Held };
+            (0..run.count).for_each(|n| scheduler.complete(held(n)));
+        }
+        assert!(scheduler.take_signal());
+        assert!(!scheduler.take_signal());
+        assert!(scheduler.take_alarm());
     }
 }
