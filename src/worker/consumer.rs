@@ -357,11 +357,12 @@ where
     fn attach(&mut self, starting: &Starting, start: Start) {
         let Starting { tp, epoch, .. } = starting;
         let assignment = Assignment::new(tp.clone(), *epoch);
-        let Start { position, finished, until, committed, pinned } = start;
+        let Start { position, inherited, until, committed, pinned } = start;
         tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
         let point = Point { offset: position.offset, metadata: None };
-        let id =
-            self.shared.with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, finished, until));
+        let id = self
+            .shared
+            .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, inherited, until));
         let guard = self.log.attach(tp, position, *epoch);
         if pinned {
             self.policy.touch(self.env.now());

@@ -10,7 +10,7 @@ use super::config::Order;
 use super::keys::KeyHash;
 use super::part::{Part, Prepared};
 use super::record::{Assignment, Block, Origin};
-use super::tracker::{OffsetRun, Progress};
+use super::tracker::{Inherited, Progress};
 use crate::client::types::AssignmentEpoch;
 use crate::wire::records::{Cursor, RecordView};
 
@@ -141,18 +141,18 @@ impl<B: Block> Scheduler<B> {
         }
     }
 
-    /// Begins an assignment at `offset`. `finished` are records above it that an earlier owner finished; `until` is the
+    /// Begins an assignment at `offset`. `inherited` are records above it that an earlier owner finished; `until` is the
     /// offset at which hand-out ends.
     pub(crate) fn attach(
         &mut self,
         assignment: Arc<Assignment>,
         offset: i64,
         leader_epoch: i32,
-        finished: Vec<OffsetRun>,
+        inherited: Inherited,
         until: Option<i64>,
     ) -> PartId {
         let epoch = assignment.epoch;
-        let part = Part::new(assignment, offset, leader_epoch, finished, until);
+        let part = Part::new(assignment, offset, leader_epoch, inherited, until);
         let slot = self.parts.iter().position(Option::is_none).unwrap_or_else(|| {
             self.parts.push(None);
             self.parts.len() - 1
@@ -334,7 +334,7 @@ impl<B: Block> Scheduler<B> {
 
     /// What a commit of this assignment says now.
     pub(crate) fn progress(&self, id: PartId, max_runs: usize) -> Option<Progress> {
-        self.part(id).map(|p| p.tracker.progress(max_runs))
+        self.part(id).map(|p| p.progress(max_runs))
     }
 
     /// Whether a lane that looks now may find something.
@@ -404,7 +404,7 @@ mod tests {
     fn a_partition_that_holds_too_much_signals_once_and_is_remembered() {
         let (mut scheduler, assignment) = scheduler(Order::None);
         scheduler.rules.max_held = 1;
-        let id = scheduler.attach(assignment, 0, -1, Vec::new(), None);
+        let id = scheduler.attach(assignment, 0, -1, Inherited::default(), None);
         scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(0, 2))).unwrap().unwrap()], 2);
         let mut work = Work::default();
         scheduler.take(2, &mut work);
@@ -420,7 +420,7 @@ mod tests {
     fn a_block_whose_last_records_are_finished_already_is_let_go_with_its_last_unfinished_one() {
         for order in [Order::None, Order::Partition, Order::Key] {
             let (mut scheduler, assignment) = scheduler(order);
-            let id = scheduler.attach(assignment, 0, -1, vec![(2, 5)], None);
+            let id = scheduler.attach(assignment, 0, -1, Inherited { runs: vec![(2, 5)], leader_epoch: 0 }, None);
             let block = Arc::new(TestBlock::new(0, 5));
             scheduler.push(id, vec![Prepared::new(block.clone()).unwrap().unwrap()], 5);
             // What a lane does: once more than there are records.

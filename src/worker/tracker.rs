@@ -87,6 +87,35 @@ pub(crate) struct Progress {
     pub(crate) runs_epoch: i32,
 }
 
+/// What an earlier owner finished above the offset it committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Inherited {
+    /// Ascending, apart from each other.
+    pub(crate) runs: Vec<OffsetRun>,
+    /// Leader epoch of the highest record in them.
+    pub(crate) leader_epoch: i32,
+}
+
+impl Inherited {
+    /// Adds what lies at `end` and behind it, not read again yet: it is no less finished.
+    pub(crate) fn add_to(&self, progress: &mut Progress, end: i64, max_runs: usize) {
+        for &(start, to) in self.runs.iter().filter(|run| run.1 > end) {
+            let start = start.max(end);
+            let full = progress.runs.len() >= max_runs;
+            match progress.runs.last_mut() {
+                // Nothing unfinished lies before it.
+                None if start <= progress.offset => (progress.offset, progress.leader_epoch) = (to, -1),
+                Some(last) if last.1 == start => last.1 = to,
+                _ if full => return,
+                _ => progress.runs.push((start, to)),
+            }
+            if !progress.runs.is_empty() {
+                progress.runs_epoch = self.leader_epoch;
+            }
+        }
+    }
+}
+
 impl Tracker {
     /// Nothing handed out yet, everything below `offset` is done with.
     pub(crate) fn new(offset: i64, leader_epoch: i32) -> Self {
@@ -196,7 +225,6 @@ impl Tracker {
     /// What to commit, with at most `max_runs` of the lowest runs.
     pub(crate) fn progress(&self, max_runs: usize) -> Progress {
         let offset = if mutant!(CommitBeforeHandling) { self.end() } else { self.watermark() };
-        let max_runs = if mutant!(ForgetFinished) { 0 } else { max_runs };
         let leader_epoch = match self.blocks.front() {
             Some(b) if b.first_unfinished() > 0 => b.leader_epoch,
             _ => self.leader_epoch,
@@ -426,6 +454,27 @@ mod tests {
         next.finish(seq, 0, 2);
         next.finish(seq, 5, 2);
         assert_eq!(next.watermark(), 8);
+    }
+
+    /// Found by the simulation: with a small fetch budget these records came again after a clean stop.
+    #[test]
+    fn what_an_earlier_owner_finished_stays_finished_until_it_is_read_again() {
+        let inherited = Inherited { runs: vec![(3, 5), (9, 12), (20, 21)], leader_epoch: 7 };
+        let mut t = Tracker::new(1, 2);
+        let seq = dense(&mut t, 1, 9); // up to 10
+        let progress = |t: &Tracker, max_runs| {
+            let mut progress = t.progress(max_runs);
+            inherited.add_to(&mut progress, t.end(), max_runs);
+            progress
+        };
+        assert_eq!(progress(&t, 10).runs, [(10, 12), (20, 21)], "the first is the tracker's affair now");
+        assert_eq!((progress(&t, 10).offset, progress(&t, 10).runs_epoch), (1, 7));
+        assert_eq!(progress(&t, 1).runs, [(10, 12)]);
+        t.finish(seq, 8, 1);
+        assert_eq!(progress(&t, 10).runs, [(9, 12), (20, 21)]);
+        t.finish(seq, 0, 8);
+        let all = progress(&t, 10);
+        assert_eq!((all.offset, all.leader_epoch, &all.runs[..]), (12, -1, &[(20, 21)][..]));
     }
 
     #[test]
