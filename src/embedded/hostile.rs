@@ -127,7 +127,6 @@ fn opening(rng: &mut fastrand::Rng) -> Option<Bytes> {
                 transaction_timeout_ms: rng.i32(1..20_000),
                 producer_id: -1,
                 producer_epoch: -1,
-                ..Default::default()
             };
             encoded(&init, 4, rng)
         }

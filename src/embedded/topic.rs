@@ -59,6 +59,8 @@ pub(super) struct Partition {
     /// −1: none of them runs.
     pub(super) leader: i32,
     pub(super) leader_epoch: i32,
+    /// Who led last, as long as nobody has led since.
+    last_leader: i32,
     pub(super) log: Log,
     /// Followers do not copy: the high watermark stands still.
     pub(super) replication_paused: bool,
@@ -103,11 +105,12 @@ impl Partition {
             return false;
         }
         if leader >= 0 {
-            if self.leader_epoch >= 0 && self.replication_paused {
+            if self.leader_epoch >= 0 && self.replication_paused && leader != self.last_leader {
                 self.log.truncate_to_high_watermark();
             }
             self.leader_epoch += 1;
             self.log.lead(self.leader_epoch);
+            self.last_leader = leader;
         }
         self.leader = leader;
         self.wake();

@@ -281,3 +281,29 @@ async fn chance_is_about_what_it_says_and_the_same_for_the_same_seed() {
     assert!((40..100).contains(&lost), "{lost} of {}", first.len());
     assert_eq!(run().await, first);
 }
+
+/// Found by the simulation: batches that failed on their way waited for the deadline of one that was sent after them.
+#[tokio::test(start_paused = true)]
+async fn batches_that_fail_on_their_way_run_out_of_time_at_their_own_deadline() {
+    let cluster = start(EmbeddedCluster::builder().topic("t", 1)).await;
+    let sender = on(&cluster).batch_size(1).request_timeout(8 * SECOND).delivery_timeout(10 * SECOND);
+    let dispatcher = sender.connect().await.unwrap();
+    send(&dispatcher, 0..1).await;
+    cluster.inject(Fault::on(Api::Produce).silence());
+    let began = Instant::now();
+    let mut early = Vec::new();
+    for n in 1..=5 {
+        early.push(dispatcher.send("t", n.to_string()).partition(0).enqueue().await.unwrap());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep_until(began + 5 * SECOND).await;
+    let late = dispatcher.send("t", "6").partition(0).enqueue().await.unwrap();
+    tokio::time::sleep_until(began + 7 * SECOND).await;
+    cluster.stop_broker(1);
+    for delivery in early {
+        within("an early delivery", delivery).await.unwrap_err();
+        assert!(began.elapsed() < 11 * SECOND, "after {:?}", began.elapsed());
+    }
+    within("the late delivery", late).await.unwrap_err();
+    assert!(began.elapsed() >= 15 * SECOND && began.elapsed() < 16 * SECOND, "after {:?}", began.elapsed());
+}

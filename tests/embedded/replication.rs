@@ -62,6 +62,24 @@ async fn a_new_leader_lacks_what_was_not_copied_and_it_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_comes_back_before_anyone_else_lacks_nothing() {
+    let (cluster, dispatcher) = three().await;
+    cluster.pause_replication("t", 0);
+    let delivery = dispatcher.send("t", "0").partition(0).enqueue().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    let leader = cluster.leader("t", 0).unwrap();
+    // The others first, so that nobody takes over.
+    [1, 2, 3].into_iter().filter(|id| *id != leader).for_each(|id| assert!(cluster.stop_broker(id)));
+    assert!(cluster.stop_broker(leader));
+    assert_eq!(cluster.leader("t", 0), None);
+    cluster.start_broker(leader).await.unwrap();
+    assert_eq!((cluster.leader("t", 0), values(&cluster, "t", 0)), (Some(leader), numbers(0..1)));
+    cluster.resume_replication("t", 0);
+    within("the delivery", delivery).await.unwrap();
+    assert_eq!(values(&cluster, "t", 0), numbers(0..1), "I: once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_send_that_no_follower_ever_copies_ends_as_maybe_written() {
     let cluster = start(EmbeddedCluster::builder().brokers(3).topic("t", 1)).await;
     let dispatcher = on(&cluster).delivery_timeout(40 * SECOND).connect().await.unwrap();

@@ -89,7 +89,7 @@ fn handled(
         first_commit.entry(*p).or_insert(*offset);
     }
     let skips = ctx.plan.group.skip_existing;
-    let former = former_commits(world);
+    let former = former_commits(world, log);
     for (p, record) in log {
         let (p, offset) = (*p, record.offset);
         if lost.contains(&(p, offset)) || (skips && first_commit.get(&p).is_none_or(|first| offset < *first)) {
@@ -117,10 +117,12 @@ fn handled(
 
 /// Offsets that members committed for the topic's former self after it was made again: by name, as long as they did not
 /// know. No broker can tell, and the next owner believes what lies within the new log. As with every Kafka client.
-fn former_commits(world: &World) -> BTreeMap<i32, i64> {
+fn former_commits(world: &World, log: &[(i32, &StoredRecord)]) -> BTreeMap<i32, i64> {
+    let ids: BTreeMap<(i32, i64), String> = log.iter().map(|(p, r)| ((*p, r.offset), id(r))).collect();
     let mut former = BTreeMap::new();
     for (stamp, p, committed) in world.commits.iter().filter(|_| world.recreations > 0) {
-        let last = world.records.get(&(*p, committed - 1)).and_then(|r| r.finished);
+        let at = (*p, committed - 1);
+        let last = world.records.get(&at).filter(|r| ids.get(&at) == Some(&r.id)).and_then(|r| r.finished);
         if last.is_none_or(|finished| finished > *stamp) {
             let highest = former.entry(*p).or_insert(*committed);
             *highest = (*highest).max(*committed);

@@ -152,6 +152,12 @@ impl Plan {
         }
     }
 
+    /// Whether a broker may carry out a request that its client has given up. A commit that is late in that way takes a
+    /// newer one back, as with every Kafka client; it is still not above what was finished.
+    pub(crate) fn delays_requests(&self) -> bool {
+        self.chaos.iter().any(|(_, c)| matches!(c, Chaos::Inject(fault) if format!("{fault:?}").contains("Delay")))
+    }
+
     /// Whether the topic is deleted and made again and the cluster is too old to say so: only from 3.1 on a Fetch names
     /// the topic it means. Before, Kafka promises nothing about such a topic, and neither do we.
     pub(crate) fn confuses_topics(&self) -> bool {

@@ -117,7 +117,7 @@ impl Ctx {
         world.second.1 += 1;
         world.busiest = world.busiest.max(world.second.1);
         if let Some(committed) = committed {
-            world.committed(committed, millis);
+            world.committed(committed, millis, self.plan.delays_requests());
         }
         let busy = world.second.1 == MAX_REQUESTS;
         drop(world);
@@ -221,20 +221,31 @@ impl World {
         self.clock
     }
 
-    fn committed(&mut self, committed: BTreeMap<i32, i64>, millis: u64) {
+    fn committed(&mut self, committed: BTreeMap<i32, i64>, millis: u64, late_commits: bool) {
         for (partition, offset) in committed {
             let last = self.last_committed.insert(partition, offset);
             if last == Some(offset) {
                 continue;
             }
             if let Some(last) = last.filter(|last| *last > offset && self.recreations == 0) {
-                self.violations.push(format!(
-                    "C: the committed offset of {partition} went back from {last} to {offset} (at {millis} ms)"
-                ));
+                self.went_back(partition, offset);
+                if !late_commits {
+                    self.violations.push(format!(
+                        "C: the committed offset of {partition} went back from {last} to {offset} (at {millis} ms)"
+                    ));
+                }
             }
             let stamp = self.stamp();
             self.commits.push((stamp, partition, offset));
         }
+    }
+
+    /// A commit that was given up and sent again on another connection came late after all, and took a newer one back.
+    fn went_back(&mut self, partition: i32, offset: i64) {
+        let places = self.lives.iter_mut().filter_map(|life| life.committed.get_mut(&partition));
+        places.for_each(|committed| *committed = offset.min(*committed));
+        let above = self.records.iter_mut().filter(|((p, o), _)| *p == partition && *o >= offset);
+        above.for_each(|(_, record)| record.settled = false);
     }
 
     /// The topic was made again: offsets begin anew.
