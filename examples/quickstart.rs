@@ -15,9 +15,13 @@ const MESSAGES: u64 = 10_000;
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    let given = std::env::var("KAFKA_BROKERS").ok();
     // Ends when it goes out of scope.
-    let cluster = EmbeddedCluster::builder().brokers(3).start().await?;
-    let brokers = std::env::var("KAFKA_BROKERS").unwrap_or_else(|_| cluster.bootstrap());
+    let own = match given {
+        None => Some(EmbeddedCluster::builder().brokers(3).start().await?),
+        Some(_) => None,
+    };
+    let brokers = given.or_else(|| own.as_ref().map(EmbeddedCluster::bootstrap)).unwrap_or_default();
     let dispatcher = Dispatcher::builder(brokers.split(',')).connect().await?;
     println!("connected to {brokers}");
 

@@ -23,7 +23,7 @@ pub(super) struct EmbeddedArgs {
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
     /// Offer the API versions of this release of Kafka. [default: 4.2]
-    #[arg(long, value_name = "VERSION", value_parser = version)]
+    #[arg(long, value_name = "VERSION")]
     pub(super) kafka_version: Option<KafkaVersion>,
     /// Make a topic when a client asks about it, with one partition.
     #[arg(long)]
@@ -37,27 +37,15 @@ fn topic(text: &str) -> Result<(String, i32), String> {
     Ok((name.to_owned(), count))
 }
 
-fn version(text: &str) -> Result<KafkaVersion, String> {
-    // A patch release speaks as its minor release does.
-    let minor = text.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-    KafkaVersion::ALL.iter().copied().find(|v| v.to_string() == minor).ok_or_else(|| {
-        let all: Vec<_> = KafkaVersion::ALL.iter().map(ToString::to_string).collect();
-        format!("use one of {}", all.join(", "))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn topics_and_versions_are_read() {
+    fn topics_are_read() {
         assert_eq!(topic("orders:12"), Ok(("orders".into(), 12)));
         for wrong in ["orders", "orders:", "orders:0", "orders:many", "x:99999999"] {
             assert!(topic(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(version("3.9.1"), Ok(KafkaVersion::V3_9));
-        assert_eq!(version("2.1"), Ok(KafkaVersion::V2_1));
-        assert!(version("1.0").unwrap_err().contains("4.2"));
     }
 }

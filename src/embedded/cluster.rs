@@ -391,7 +391,7 @@ impl EmbeddedCluster {
     }
 
     /// Followers of the partition copy nothing: the high watermark stands still, sends that want all replicas wait. A new
-    /// leader then lacks what was not copied.
+    /// leader then lacks what was not copied. Where there is one replica only, nothing changes.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -322,7 +322,7 @@ impl State {
         self.starts_changed();
     }
 
-    /// Topics, their settings or partitions changed: what is on disk must follow.
+    /// Topics, their settings or partitions changed, or a producer id was given out: what is on disk must follow.
     pub(super) fn topics_changed(&self) {
         if let Some(store) = &self.store {
             store.topics(self);

@@ -41,6 +41,8 @@ struct Inner {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct ClusterFile {
     cluster_id: String,
+    /// Producer ids up to here were given out.
+    last_producer_id: i64,
     topics: BTreeMap<String, TopicFile>,
 }
 
@@ -74,6 +76,7 @@ impl Store {
         let store = Self(Arc::new(Inner { dir: dir.to_owned(), _lock: lock, logs: Mutex::default() }));
         if let Some(file) = read_json::<ClusterFile>(&dir.join("cluster.json"))? {
             state.cluster_id = file.cluster_id;
+            state.transactions.skip_producer_ids(file.last_producer_id);
             for (name, topic) in file.topics {
                 let topic = store.load_topic(&name, topic, state, now_ms)?;
                 state.insert_topic(name, topic);
@@ -106,8 +109,6 @@ impl Store {
                 }
             }
             partition.log.replicate();
-            let highest = partition.log.batches().map(|b| b.header.producer_id).max();
-            state.transactions.skip_producer_ids(highest.unwrap_or(0));
             partitions.push(partition);
         }
         Ok(Topic { id: Uuid(file.id), partitions, configs: file.configs, replicas: file.replicas })
@@ -165,7 +166,11 @@ impl Store {
                 new.insert(OpenOptions::new().create(true).append(true).open(path)?)
             }
         };
-        file.write_all(&batch.bytes)
+        let length = file.metadata()?.len();
+        file.write_all(&batch.bytes).inspect_err(|_| {
+            // Half a batch would hide all that come behind it.
+            let _full = file.set_len(length);
+        })
     }
 
     /// A batch was appended to a log.
@@ -189,7 +194,8 @@ impl Store {
             let (partitions, configs) = (partitions.collect(), topic.configs.clone());
             (name.clone(), TopicFile { id: topic.id.0, replicas: topic.replicas, configs, partitions })
         });
-        let file = ClusterFile { cluster_id: state.cluster_id.clone(), topics: topics.collect() };
+        let last_producer_id = state.transactions.last_producer_id();
+        let file = ClusterFile { cluster_id: state.cluster_id.clone(), last_producer_id, topics: topics.collect() };
         write_json(&self.0.dir.join("cluster.json"), &file)?;
         self.drop_unknown_logs(state)
     }

@@ -124,7 +124,7 @@ impl Partition {
 
     /// Something was appended: followers copy it at once, unless they are paused.
     pub(super) fn appended(&mut self) {
-        if !self.replication_paused {
+        if !self.replication_paused || self.replicas.len() < 2 {
             self.log.replicate();
         }
         self.wake();

@@ -51,7 +51,12 @@ impl Coordinator {
         self.next_producer_id
     }
 
-    /// Ids below this are in use already.
+    /// The last one that was given out.
+    pub(super) fn last_producer_id(&self) -> i64 {
+        self.next_producer_id
+    }
+
+    /// Ids up to this one are in use already.
     pub(super) fn skip_producer_ids(&mut self, below: i64) {
         self.next_producer_id = self.next_producer_id.max(below);
     }

@@ -2,8 +2,10 @@
 //! Kafka's protocol; what is asked for here is what the ApiVersions answer says.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::Api;
+use crate::error::{Error, ErrorKind, Result};
 use crate::wire::messages;
 
 macro_rules! releases {
@@ -117,6 +119,20 @@ fn history(api: Api) -> &'static [(KafkaVersion, i16)] {
     }
 }
 
+/// As releases are numbered: `3.9`, or `3.9.1`, for a patch release speaks as its minor release does.
+impl FromStr for KafkaVersion {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let minor = text.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+        Self::ALL.iter().copied().find(|v| v.to_string() == minor).ok_or_else(|| {
+            let all: Vec<_> = Self::ALL.iter().map(ToString::to_string).collect();
+            let text = format!("{text:?} is not a release of Kafka that is known: use one of {}", all.join(", "));
+            Error::new(ErrorKind::InvalidArgument, text)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use KafkaVersion::*;
@@ -191,5 +207,7 @@ mod tests {
             (printed.len(), printed[0].as_str(), KafkaVersion::default().to_string().as_str()),
             (21, "2.1", "4.2")
         );
+        assert_eq!("3.9.1".parse::<KafkaVersion>().unwrap(), V3_9);
+        assert!("1.0".parse::<KafkaVersion>().unwrap_err().to_string().contains("4.2"));
     }
 }

@@ -21,6 +21,7 @@ impl Serve for InitProducerIdRequest {
     fn serve(self, call: &Call, state: &mut State) -> Answer<InitProducerIdResponse> {
         let Some(id) = self.transactional_id.clone() else {
             let producer_id = state.transactions.producer_id();
+            state.topics_changed();
             return Answer::Ready(InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() });
         };
         if (self.producer_id < 0) != (self.producer_epoch < 0) {
@@ -32,6 +33,7 @@ impl Serve for InitProducerIdRequest {
         match begun.and_then(|()| state.transactions.init(&id, timeout, known)) {
             Ok(((producer_id, producer_epoch), ending)) => {
                 ending.into_iter().for_each(|ending| state.end_transaction(ending, call.wall_ms));
+                state.topics_changed();
                 Answer::Ready(InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() })
             }
             Err(code) => Answer::Ready(self.refuse(call.version, by_version(code, call.version, 4))),
