@@ -4,7 +4,7 @@
 use std::pin::Pin;
 
 use super::consumer::{Driver, Owned};
-use super::metadata::{Finished, MAX_RUNS};
+use super::metadata::{Finished, LogId, MAX_RUNS};
 use super::scheduler::PartId;
 use super::seam::{Feed, Log, Membership};
 use super::tracker::Progress;
@@ -77,12 +77,20 @@ where
                 continue;
             }
             let Some(progress) = self.shared.with(|s| s.progress(running.id, MAX_RUNS)) else { continue };
-            let commit = self.commit_offset(tp, progress);
+            let log = running.log;
+            let now = self.log.topic_id(&tp.topic);
+            if now != log.topic && !now.is_zero() && !log.topic.is_zero() {
+                // Made again meanwhile: these offsets mean nothing in the new log, and would skip its records.
+                continue;
+            }
+            let has_runs = !progress.runs.is_empty();
+            let log = if self.metadata_fits { log } else { LogId::default() };
+            let commit = Self::commit_offset(log, progress);
             let point = Point { offset: commit.offset, metadata: Some(commit.metadata.clone()) };
             let news = match &running.committed {
                 None => true,
                 Some(last) if last.offset != point.offset => true,
-                Some(Point { metadata: None, .. }) => !commit.metadata.is_empty(),
+                Some(Point { metadata: None, .. }) => has_runs,
                 Some(last) => *last != point,
             };
             if news {
@@ -97,14 +105,9 @@ where
         Some(Box::pin(async move { (points, membership.commit(offsets).await) }))
     }
 
-    fn commit_offset(&self, tp: &TopicPartition, progress: Progress) -> CommitOffset {
+    fn commit_offset(log: LogId, progress: Progress) -> CommitOffset {
         let Progress { offset, leader_epoch, runs, runs_epoch } = progress;
-        let metadata = if runs.is_empty() {
-            String::new()
-        } else {
-            let topic_id = self.log.topic_id(&tp.topic);
-            Finished { topic_id, base: offset, leader_epoch: runs_epoch, runs }.encode()
-        };
+        let metadata = Finished { log, base: offset, leader_epoch: runs_epoch, runs }.encode();
         CommitOffset { offset, leader_epoch, metadata }
     }
 
@@ -132,6 +135,12 @@ where
                     {
                         running.committed = Some(point);
                     }
+                }
+                Some(ErrorCode::OFFSET_METADATA_TOO_LARGE) if self.metadata_fits => {
+                    tracing::warn!(target: "dispatcher::worker", %tp, "the brokers take no metadata of commits: what was \
+                        finished out of order may come again after a stop; raise offset.metadata.max.bytes to 4096");
+                    self.metadata_fits = false;
+                    self.policy.touch(self.env.now());
                 }
                 // Passing: the group tells by itself, and the offsets are committed again after it.
                 Some(code) => {

@@ -15,6 +15,7 @@ use super::commit::{Committing, Point};
 use super::config::{ConsumerConfig, Order};
 use super::failure::{Failure, Failures, HandlerError};
 use super::handle::{ConsumerHandle, Outcome};
+use super::metadata::LogId;
 use super::part::Prepared;
 use super::policy::CommitPolicy;
 use super::pool::{LaneRules, Pool, Shared, lanes_for};
@@ -45,6 +46,8 @@ pub(super) enum Owned {
 pub(super) struct Running {
     pub(super) id: PartId,
     pub(super) assignment: Arc<Assignment>,
+    /// What is read and committed.
+    pub(super) log: LogId,
     /// Reads as long as it is here.
     pub(super) guard: Option<Guard>,
     /// What the group has committed, as far as we know.
@@ -83,6 +86,8 @@ pub(super) struct Driver<M, L, F, G> {
     starting: FuturesUnordered<Pin<Box<dyn Future<Output = Found> + Send>>>,
     pub(super) policy: CommitPolicy,
     pub(super) committing: Option<Committing>,
+    /// The brokers take a commit's metadata (`offset.metadata.max.bytes`).
+    pub(super) metadata_fits: bool,
     epochs: u64,
     assigned: bool,
     /// A partition cannot be read on: the consumer ends, for nobody may notice one that stands still.
@@ -133,6 +138,7 @@ where
         starting: FuturesUnordered::new(),
         policy,
         committing: None,
+        metadata_fits: true,
         epochs: 0,
         assigned: false,
         fault: None,
@@ -363,6 +369,7 @@ where
         let id = self
             .shared
             .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, inherited, until));
+        let log = LogId { cluster: self.log.cluster_tag(), topic: position.topic_id };
         let guard = self.log.attach(tp, position, *epoch);
         if pinned {
             self.policy.touch(self.env.now());
@@ -370,6 +377,7 @@ where
         let running = Running {
             id,
             assignment,
+            log,
             guard: Some(guard),
             committed: (!pinned).then_some(point),
             stands: (position.offset, None),

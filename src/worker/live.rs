@@ -59,6 +59,10 @@ impl Log for Live {
         self.source.cluster.topology().topic(topic).map(|t| t.id).unwrap_or_default()
     }
 
+    fn cluster_tag(&self) -> u32 {
+        crc32c::crc32c(self.source.cluster.topology().cluster_id.as_deref().unwrap_or_default().as_bytes())
+    }
+
     async fn offsets(
         &self,
         partitions: &[TopicPartition],

@@ -1,9 +1,12 @@
-//! The text beside a committed offset: which records above it are finished already, so that the next owner does not
-//! handle them again. Guarded, because MirrorMaker copies it beside a *translated* offset: believing it there would
-//! lose messages. What is read back is untrusted input; anything odd is no metadata at all.
+//! The text beside a committed offset: which log it is of, and which records above it are finished already, so that the
+//! next owner does not handle them again. Brokers before 4.1 take commits by the topic's name: one that comes late counts
+//! for a topic that was made again meanwhile, and only this text tells. Guarded, because MirrorMaker copies it to another
+//! cluster beside a *translated* offset: believing it there would lose messages. What is read back is untrusted input;
+//! anything odd is no metadata at all.
 //!
-//! `dispatcher1:` + base64 of: topic id (16), base offset (8), leader epoch of the highest finished record (4),
-//! then per run two varints (distance from the last end, length), then CRC-32C (4) of all before. Big endian.
+//! `dispatcher1:` + base64 of: CRC-32C of the cluster's id (4), topic id (16), base offset (8), leader epoch of the highest
+//! finished record (4), then per run two varints (distance from the last end, length), then CRC-32C (4) of all before.
+//! Big endian.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -16,16 +19,25 @@ const TAG: &str = "dispatcher1:";
 const MAX_TEXT: usize = 4_095;
 /// Base64 grows by 4/3.
 const MAX_BYTES: usize = (MAX_TEXT - TAG.len()) / 4 * 3;
-const HEAD: usize = 16 + 8 + 4;
+const HEAD: usize = 4 + 16 + 8 + 4;
 const CRC: usize = 4;
 /// Each run takes two bytes at least.
 pub(crate) const MAX_RUNS: usize = (MAX_BYTES - HEAD - CRC) / 2;
+
+/// Which log an offset is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LogId {
+    /// CRC-32C of the cluster's id.
+    pub(crate) cluster: u32,
+    /// Zero: unknown.
+    pub(crate) topic: TopicId,
+}
 
 /// Finished records above a committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finished {
     /// The log that the offsets belong to.
-    pub(crate) topic_id: TopicId,
+    pub(crate) log: LogId,
     /// The committed offset it was written beside.
     pub(crate) base: i64,
     /// Leader epoch of the highest finished record.
@@ -35,14 +47,15 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// The commit's metadata; empty when there is nothing to say, no topic id to guard it, or no room: leaving runs
-    /// out costs repeats, never a loss. Of too many runs the lowest are kept.
+    /// The commit's metadata; empty without a topic id to guard it. Runs for which there is no room are left out, the
+    /// highest first: that costs repeats, never a loss.
     pub(crate) fn encode(&self) -> String {
-        if self.runs.is_empty() || self.topic_id == TopicId::default() {
+        if self.log.topic.is_zero() {
             return String::new();
         }
         let mut bytes = Vec::with_capacity(HEAD + CRC + 8 * self.runs.len().min(MAX_RUNS));
-        bytes.extend_from_slice(&self.topic_id.0);
+        bytes.extend_from_slice(&self.log.cluster.to_be_bytes());
+        bytes.extend_from_slice(&self.log.topic.0);
         bytes.extend_from_slice(&self.base.to_be_bytes());
         bytes.extend_from_slice(&self.leader_epoch.to_be_bytes());
         let mut last = self.base;
@@ -61,10 +74,10 @@ impl Finished {
     }
 
     /// Reads what [`encode`](Self::encode) wrote, if it was written beside exactly this offset of this log.
-    pub(crate) fn decode(text: &str, topic_id: TopicId, committed: i64) -> Option<Self> {
+    pub(crate) fn decode(text: &str, log: LogId, committed: i64) -> Option<Self> {
         let bytes = checked(text)?;
         let (mut found, mut rest) = Self::head(&bytes)?;
-        if found.topic_id != topic_id || topic_id.is_zero() || found.base != committed || committed < 0 {
+        if found.log != log || log.topic.is_zero() || found.base != committed || committed < 0 {
             return None;
         }
         let mut last = found.base;
@@ -83,20 +96,22 @@ impl Finished {
         (!found.runs.is_empty()).then_some(found)
     }
 
-    /// The topic that metadata beside this very offset was written for.
-    pub(crate) fn topic_of(text: &str, committed: i64) -> Option<TopicId> {
+    /// The log that metadata beside this very offset was written for.
+    pub(crate) fn log_of(text: &str, committed: i64) -> Option<LogId> {
         let bytes = checked(text)?;
         let (found, _) = Self::head(&bytes)?;
-        (found.base == committed).then_some(found.topic_id)
+        (found.base == committed).then_some(found.log)
     }
 
     /// What comes before the runs, and the runs' bytes.
     fn head(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (id, rest) = bytes.split_first_chunk::<16>()?;
+        let (cluster, rest) = bytes.split_first_chunk::<4>()?;
+        let (id, rest) = rest.split_first_chunk::<16>()?;
         let (base, rest) = rest.split_first_chunk::<8>()?;
         let (epoch, rest) = rest.split_first_chunk::<4>()?;
         let (base, leader_epoch) = (i64::from_be_bytes(*base), i32::from_be_bytes(*epoch));
-        Some((Self { topic_id: crate::wire::Uuid(*id), base, leader_epoch, runs: Vec::new() }, rest))
+        let log = LogId { cluster: u32::from_be_bytes(*cluster), topic: crate::wire::Uuid(*id) };
+        Some((Self { log, base, leader_epoch, runs: Vec::new() }, rest))
     }
 
     /// One past the highest finished offset.
@@ -142,10 +157,10 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const ID: TopicId = crate::wire::Uuid([7; 16]);
+    const ID: LogId = LogId { cluster: 5, topic: crate::wire::Uuid([7; 16]) };
 
     fn finished(runs: &[OffsetRun]) -> Finished {
-        Finished { topic_id: ID, base: 1_000, leader_epoch: 4, runs: runs.to_vec() }
+        Finished { log: ID, base: 1_000, leader_epoch: 4, runs: runs.to_vec() }
     }
 
     #[test]
@@ -157,16 +172,20 @@ mod tests {
     #[test]
     fn another_log_or_another_offset_is_not_believed() {
         let text = finished(&[(1_001, 1_002)]).encode();
-        assert!(Finished::decode(&text, crate::wire::Uuid([8; 16]), 1_000).is_none());
+        let other = LogId { topic: crate::wire::Uuid([8; 16]), ..ID };
+        assert!(Finished::decode(&text, other, 1_000).is_none());
+        assert!(Finished::decode(&text, LogId { cluster: 6, ..ID }, 1_000).is_none());
         assert!(Finished::decode(&text, ID, 999).is_none(), "MirrorMaker's translated offset");
-        assert!(Finished::decode(&text, TopicId::default(), 1_000).is_none());
+        assert!(Finished::decode(&text, LogId::default(), 1_000).is_none());
     }
 
     #[test]
-    fn without_topic_ids_or_runs_nothing_is_written() {
-        assert_eq!(finished(&[]).encode(), "");
-        let nameless = Finished { topic_id: TopicId::default(), ..finished(&[(1_001, 1_002)]) };
+    fn without_a_topic_id_nothing_is_written_and_without_runs_the_log() {
+        let nameless = Finished { log: LogId::default(), ..finished(&[(1_001, 1_002)]) };
         assert_eq!(nameless.encode(), "");
+        let text = finished(&[]).encode();
+        assert_eq!(Finished::decode(&text, ID, 1_000), None, "no records");
+        assert_eq!((Finished::log_of(&text, 1_000), Finished::log_of(&text, 999)), (Some(ID), None));
     }
 
     #[test]
@@ -193,7 +212,8 @@ mod tests {
         }
         // A right checksum over runs that overflow.
         let mut body = Vec::new();
-        body.extend_from_slice(&ID.0);
+        body.extend_from_slice(&ID.cluster.to_be_bytes());
+        body.extend_from_slice(&ID.topic.0);
         body.extend_from_slice(&1_000i64.to_be_bytes());
         body.extend_from_slice(&4i32.to_be_bytes());
         put_varint(&mut body, 1);

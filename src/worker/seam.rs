@@ -44,6 +44,9 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// The id of a topic; zero when the cluster has none.
     fn topic_id(&self, topic: &str) -> TopicId;
 
+    /// CRC-32C of the cluster's id, which tells it from the clusters it is mirrored to.
+    fn cluster_tag(&self) -> u32;
+
     /// Offsets of many partitions at once; an error for any of them fails the call.
     async fn offsets(
         &self,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::config::ConsumerConfig;
 use super::failure::{Failure, Failures};
-use super::metadata::Finished;
+use super::metadata::{Finished, LogId};
 use super::seam::{Log, Membership};
 use super::tracker::Inherited;
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicPartition};
@@ -57,7 +57,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted).await?;
     for tp in &with {
         if let (Some(c), Some(end)) = (committed.get(tp), ends.get(tp))
-            && let Some(why) = disbelief(c, *end, log.topic_id(&tp.topic))
+            && let Some(why) = disbelief(c, *end, log_of(&*log, tp))
         {
             let text = format!("the committed offset {} of {tp} {why}: starting at the log's beginning", c.offset);
             tracing::warn!(target: "dispatcher::worker", "{text}");
@@ -115,19 +115,23 @@ async fn offsets<L: Log>(
 }
 
 /// Why a committed offset cannot be meant for this log.
-fn disbelief(committed: &Committed, end: i64, topic_id: crate::client::TopicId) -> Option<String> {
+fn disbelief(committed: &Committed, end: i64, log: LogId) -> Option<String> {
     if committed.offset > end {
         return Some(format!("lies beyond the log's end {end}"));
     }
-    let written_for = Finished::topic_of(&committed.metadata, committed.offset)?;
-    (written_for != topic_id && !topic_id.is_zero())
-        .then(|| format!("was committed for the topic's former id {written_for}"))
+    // On another cluster the topic has another id of course, and the offset was translated.
+    let written_for = Finished::log_of(&committed.metadata, committed.offset).filter(|w| w.cluster == log.cluster)?;
+    (written_for.topic != log.topic && !log.topic.is_zero())
+        .then(|| format!("was committed for the topic's former id {}", written_for.topic))
+}
+
+fn log_of<L: Log>(log: &L, tp: &TopicPartition) -> LogId {
+    LogId { cluster: log.cluster_tag(), topic: log.topic_id(&tp.topic) }
 }
 
 /// The finished records that the commit's metadata names, if its log still holds them.
 async fn inherited<L: Log>(log: &L, tp: &TopicPartition, committed: &Committed) -> Inherited {
-    let topic_id = log.topic_id(&tp.topic);
-    let Some(finished) = Finished::decode(&committed.metadata, topic_id, committed.offset) else {
+    let Some(finished) = Finished::decode(&committed.metadata, log_of(log, tp), committed.offset) else {
         return Inherited::default();
     };
     match log.epoch_end(tp, finished.leader_epoch).await {
@@ -142,5 +146,25 @@ async fn inherited<L: Log>(log: &L, tp: &TopicPartition, committed: &Committed) 
             tracing::debug!(target: "dispatcher::worker", %tp, %error, "metadata cannot be checked: ignored");
             Inherited::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_believed_for_its_log_and_for_the_mirror_of_its_log() {
+        let log = |cluster, id| LogId { cluster, topic: crate::wire::Uuid([id; 16]) };
+        let committed = |log| {
+            let metadata = Finished { log, base: 5, leader_epoch: -1, runs: Vec::new() }.encode();
+            Committed { offset: 5, leader_epoch: -1, metadata }
+        };
+        assert_eq!(disbelief(&committed(log(1, 1)), 9, log(1, 1)), None);
+        assert!(disbelief(&committed(log(1, 2)), 9, log(1, 1)).is_some_and(|why| why.contains("former")));
+        assert_eq!(disbelief(&committed(log(2, 2)), 9, log(1, 1)), None, "mirrored");
+        assert!(disbelief(&committed(log(1, 1)), 4, log(1, 1)).is_some_and(|why| why.contains("end")));
+        let plain = Committed { metadata: "of another client".into(), ..committed(log(1, 1)) };
+        assert_eq!(disbelief(&plain, 9, log(1, 1)), None);
     }
 }
