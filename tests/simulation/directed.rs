@@ -9,8 +9,10 @@ use crate::chaos::Chaos;
 use crate::dice::Dice;
 use crate::plan::{End, LifePlan, Mood, Plan, SenderPlan};
 
-/// Names and schedules.
-pub(crate) const ALL: &[(&str, fn() -> Plan)] = &[
+/// A name and its schedule.
+pub(crate) type Directed = (&'static str, fn() -> Plan);
+
+pub(crate) const ALL: &[Directed] = &[
     ("a_partitions_leader_dies_five_times", leaders_die),
     ("a_client_is_cut_off_for_a_minute", cut_off),
     ("a_broker_is_slow_and_then_stands_still", slow_broker),
