@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::apis;
 use super::cluster::EmbeddedCluster;
 use super::faults::Faults;
@@ -18,6 +16,7 @@ use super::state::{Broker, Settings, State};
 use super::store::Store;
 use super::transactions::Coordinator;
 use super::versions::KafkaVersion;
+use crate::env::watch;
 use crate::env::{Env, Listener, Network};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::Uuid;

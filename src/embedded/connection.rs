@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
 
 use super::dispatch::{self, Reply};
 use super::shared::Shared;
 use crate::env::Transport;
+use crate::env::watch;
 use crate::wire::frames::Frames;
 
 /// Kafka's `socket.request.max.bytes`.

@@ -4,10 +4,10 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 
 use super::connection;
 use super::shared::Shared;
+use crate::env::watch;
 use crate::env::{Dial, Listener, Transport};
 
 /// Bytes on their way in each direction of an in-memory stream before the writer waits.

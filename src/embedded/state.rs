@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::faults::Faults;
@@ -13,6 +13,7 @@ use super::session::Sessions;
 use super::topic::{Partition, Topic};
 use super::transactions::{Coordinator, Ending};
 use super::versions::KafkaVersion;
+use crate::env::watch;
 use crate::wire::messages::{JoinGroupResponse, SyncGroupResponse};
 use crate::wire::{ErrorCode, Uuid};
 

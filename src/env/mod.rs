@@ -5,6 +5,7 @@
 #[cfg(feature = "embedded")]
 mod network;
 mod tcp;
+pub(crate) mod watch;
 
 use std::fmt;
 use std::future::Future;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::watch;
 
 use super::commit::{Committing, Point};
 use super::config::{ConsumerConfig, Order};
@@ -26,6 +25,7 @@ use super::start::{Start, Starting, positions};
 use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
 use crate::client::types::{AssignmentEpoch, TopicPartition};
 use crate::env::Env;
+use crate::env::watch;
 use crate::group::GroupEvent;
 use crate::{Error, ErrorKind, Result};
 

@@ -1,9 +1,8 @@
 //! What the public subscription holds of a running consumer: it can ask it to stop, wait for its end, and read its
 //! failures. Dropping it stops the consumer without draining; the group is left in the background.
 
-use tokio::sync::watch;
-
 use super::failure::Failures;
+use crate::env::watch;
 use crate::{Error, ErrorKind, Result};
 
 /// How a consumer ended.

@@ -3,13 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use super::consumer::{Driver, Owned, Reason};
 use super::handle::Ended;
 use super::seam::{Feed, Log, Membership};
 use crate::client::fetch::FetchEvent;
 use crate::client::types::TopicPartition;
+use crate::env::watch;
 use crate::group::{GroupEvent, RevokeDone};
 use crate::{Error, ErrorKind, Result};
 

@@ -9,10 +9,9 @@ use crate::chaos::Chaos;
 use crate::dice::Dice;
 use crate::plan::{End, LifePlan, Mood, Plan, SenderPlan};
 
-/// A schedule and its name.
-type Directed = (&'static str, fn() -> Plan);
+/// A name and its schedule.
+pub(crate) type Directed = (&'static str, fn() -> Plan);
 
-/// All of them.
 pub(crate) const ALL: &[Directed] = &[
     ("a_partitions_leader_dies_five_times", leaders_die),
     ("a_client_is_cut_off_for_a_minute", cut_off),

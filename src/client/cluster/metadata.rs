@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::core::{Core, first_success};
 use super::pool::Use;
@@ -14,6 +14,7 @@ use crate::client::retry::Backoff;
 use crate::client::topology::{Answer, AnsweredPartition, AnsweredTopic, BrokerMeta, Merge, Topology};
 use crate::client::types::{TopicName, TopicPartition};
 use crate::env::lock;
+use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Connection;
 use crate::wire::messages::metadata::RequestTopic;

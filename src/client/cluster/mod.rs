@@ -15,7 +15,6 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::core::Core;
@@ -24,6 +23,7 @@ use crate::client::config::ClientConfig;
 use crate::client::topology::{BrokerMeta, TopicMeta, Topology};
 use crate::client::types::{TopicName, TopicPartition};
 use crate::env::Env;
+use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Connection;
 

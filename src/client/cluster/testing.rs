@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
-
 use crate::client::ClientConfig;
 use crate::client::cluster::Cluster;
+use crate::env::watch;
 use crate::env::{Env, lock};
 use crate::error::Result;
 use crate::net::testing::{Net, Peer, Received, all_versions};
@@ -38,7 +37,7 @@ pub(crate) struct State {
     pub(crate) log: Vec<(i32, i16, i16)>,
     /// Topics of each Metadata request.
     pub(crate) asked: Vec<Vec<String>>,
-    alive: BTreeMap<u16, watch::Sender<bool>>,
+    alive: BTreeMap<u16, Arc<watch::Sender<bool>>>,
     hooks: BTreeMap<i16, Hook>,
 }
 
@@ -72,7 +71,7 @@ impl Fake {
 
     /// Starts broker `id` at a port, and names it there in Metadata answers.
     pub(crate) fn start(&self, id: i32, port: u16) {
-        let (alive, _) = watch::channel(true);
+        let alive = Arc::new(watch::Sender::new(true));
         {
             let mut state = lock(&self.state);
             state.brokers.insert(id, port);

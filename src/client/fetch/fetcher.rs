@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::budget::Budget;
 use super::config::FetchConfig;
@@ -20,6 +20,7 @@ use crate::client::retry::Backoff;
 use crate::client::topology::Topology;
 use crate::client::types::{AssignmentEpoch, Position, TopicName, TopicPartition};
 use crate::env::Env;
+use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the handles tell the fetcher's task.

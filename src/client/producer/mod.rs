@@ -160,7 +160,7 @@ impl Drop for Open {
 }
 
 /// Follows the cluster for as long as the producer lives.
-async fn watch(core: Weak<Core>, mut changes: tokio::sync::watch::Receiver<Arc<Topology>>) {
+async fn watch(core: Weak<Core>, mut changes: crate::env::watch::Receiver<Arc<Topology>>) {
     while changes.changed().await.is_ok() {
         let topology = changes.borrow_and_update().clone();
         let Some(core) = core.upgrade() else { return };
