@@ -9,7 +9,7 @@ use super::scheduler::PartId;
 use super::seam::{Feed, Log, Membership};
 use super::tracker::Progress;
 use crate::client::fetch::FetchEvent;
-use crate::client::types::TopicPartition;
+use crate::client::types::{TopicId, TopicPartition};
 use crate::group::{CommitOffset, GroupEvent};
 use crate::wire::ErrorCode;
 use crate::{Error, Result};
@@ -77,7 +77,7 @@ where
                 continue;
             }
             let Some(progress) = self.shared.with(|s| s.progress(running.id, MAX_RUNS)) else { continue };
-            let commit = self.commit_offset(tp, progress);
+            let commit = commit_offset(running.topic_id, progress);
             let point = Point { offset: commit.offset, metadata: Some(commit.metadata.clone()) };
             let news = match &running.committed {
                 None => true,
@@ -95,17 +95,6 @@ where
         }
         let membership = self.membership.clone();
         Some(Box::pin(async move { (points, membership.commit(offsets).await) }))
-    }
-
-    fn commit_offset(&self, tp: &TopicPartition, progress: Progress) -> CommitOffset {
-        let Progress { offset, leader_epoch, runs, runs_epoch } = progress;
-        let metadata = if runs.is_empty() {
-            String::new()
-        } else {
-            let topic_id = self.log.topic_id(&tp.topic);
-            Finished { topic_id, base: offset, leader_epoch: runs_epoch, runs }.encode()
-        };
-        CommitOffset { offset, leader_epoch, metadata }
     }
 
     /// Notes what the group has now. What failed stays new and is committed again at the next look.
@@ -174,4 +163,14 @@ where
             }
         }
     }
+}
+
+fn commit_offset(topic_id: TopicId, progress: Progress) -> CommitOffset {
+    let Progress { offset, leader_epoch, runs, runs_epoch } = progress;
+    let metadata = if runs.is_empty() {
+        String::new()
+    } else {
+        Finished { topic_id, base: offset, leader_epoch: runs_epoch, runs }.encode()
+    };
+    CommitOffset { offset, leader_epoch, metadata }
 }

@@ -22,7 +22,7 @@ use super::scheduler::{PartId, Rules, Scheduler};
 use super::seam::{Feed, Guard, Log, Membership};
 use super::start::{Start, Starting, positions};
 use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
-use crate::client::types::{AssignmentEpoch, TopicPartition};
+use crate::client::types::{AssignmentEpoch, TopicId, TopicPartition};
 use crate::env::Env;
 use crate::env::watch;
 use crate::group::GroupEvent;
@@ -45,6 +45,8 @@ pub(super) enum Owned {
 pub(super) struct Running {
     pub(super) id: PartId,
     pub(super) assignment: Arc<Assignment>,
+    /// Of the topic whose log is read, which is not always the one that has the name by now.
+    pub(super) topic_id: TopicId,
     /// Reads as long as it is here.
     pub(super) guard: Option<Guard>,
     /// What the group has committed, as far as we know.
@@ -357,11 +359,12 @@ where
     fn attach(&mut self, starting: &Starting, start: Start) {
         let Starting { tp, epoch, .. } = starting;
         let assignment = Assignment::new(tp.clone(), *epoch);
-        let Start { position, finished, until, committed, pinned } = start;
+        let Start { position, inherited, until, committed, pinned } = start;
         tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
         let point = Point { offset: position.offset, metadata: None };
-        let id =
-            self.shared.with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, finished, until));
+        let id = self
+            .shared
+            .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, inherited, until));
         let guard = self.log.attach(tp, position, *epoch);
         if pinned {
             self.policy.touch(self.env.now());
@@ -369,6 +372,7 @@ where
         let running = Running {
             id,
             assignment,
+            topic_id: position.topic_id,
             guard: Some(guard),
             committed: (!pinned).then_some(point),
             stands: (position.offset, None),

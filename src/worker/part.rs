@@ -8,7 +8,7 @@ use super::config::Order;
 use super::keys::{Keys, key_hash};
 use super::record::{Assignment, Block, Origin};
 use super::scheduler::{Done, End, Item, PartId, Rules, Run, Work};
-use super::tracker::{OffsetRun, Offsets, Tracker};
+use super::tracker::{Inherited, Offsets, Progress, Tracker};
 use crate::wire::records::{Cursor, RecordsError};
 
 /// A block whose offsets are known; made outside the scheduler's lock.
@@ -70,7 +70,8 @@ pub(crate) struct Part<B> {
     returned: VecDeque<Run<B>>,
     keys: Keys<Item<B>>,
     queued: u64,
-    finished: Vec<OffsetRun>,
+    /// Not all reached yet.
+    inherited: Inherited,
     until: Option<i64>,
     /// A record could not be read.
     broken: bool,
@@ -81,7 +82,7 @@ impl<B: Block> Part<B> {
         assignment: Arc<Assignment>,
         offset: i64,
         leader_epoch: i32,
-        finished: Vec<OffsetRun>,
+        inherited: Inherited,
         until: Option<i64>,
     ) -> Self {
         Self {
@@ -93,7 +94,7 @@ impl<B: Block> Part<B> {
             returned: VecDeque::new(),
             keys: Keys::default(),
             queued: 0,
-            finished,
+            inherited,
             until,
             broken: false,
         }
@@ -117,7 +118,7 @@ impl<B: Block> Part<B> {
             }
             let (count, header) = (block.count(), block.batch().header());
             let (next, epoch) = (header.next_offset(), header.partition_leader_epoch);
-            let (seq, mut done) = self.tracker.push(count, offsets, next, epoch, &self.finished);
+            let (seq, mut done) = self.tracker.push(count, offsets, next, epoch, &self.inherited.runs);
             if mutant!(SkipBatchTail) && count > 1 && done == 0 {
                 self.tracker.finish(seq, count - 1, 1);
                 done = 1;
@@ -131,9 +132,26 @@ impl<B: Block> Part<B> {
             self.queue.push_back(Queued { origin, seq, count, at, from: at.index, patchy: done > 0 });
         }
         self.tracker.advance(next_offset);
-        if self.finished.last().is_some_and(|r| r.1 <= next_offset) {
-            self.finished = Vec::new();
+        if self.inherited.runs.last().is_some_and(|r| r.1 <= next_offset) {
+            self.inherited.runs = Vec::new();
         }
+    }
+
+    /// What a commit says now: what is finished here, and what an earlier owner finished further on, for the next one.
+    pub(crate) fn progress(&self, max_runs: usize) -> Progress {
+        let mut progress = self.tracker.progress(max_runs);
+        let end = self.tracker.end();
+        for &(start, to) in self.inherited.runs.iter().filter(|run| run.1 > end) {
+            let from = start.max(end);
+            let full = progress.runs.len() >= max_runs;
+            match progress.runs.last_mut() {
+                Some(last) if last.1 == from => last.1 = to,
+                _ if full => break,
+                _ => progress.runs.push((from, to)),
+            }
+            progress.runs_epoch = self.inherited.leader_epoch;
+        }
+        progress
     }
 
     /// What has been pushed is all.

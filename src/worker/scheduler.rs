@@ -10,7 +10,7 @@ use super::config::Order;
 use super::keys::KeyHash;
 use super::part::{Part, Prepared};
 use super::record::{Assignment, Block, Origin};
-use super::tracker::{OffsetRun, Progress};
+use super::tracker::{Inherited, Progress};
 use crate::client::types::AssignmentEpoch;
 use crate::wire::records::{Cursor, RecordView};
 
@@ -141,18 +141,17 @@ impl<B: Block> Scheduler<B> {
         }
     }
 
-    /// Begins an assignment at `offset`. `finished` are records above it that an earlier owner finished; `until` is the
-    /// offset at which hand-out ends.
+    /// Begins an assignment at `offset`; `until` is the offset at which hand-out ends.
     pub(crate) fn attach(
         &mut self,
         assignment: Arc<Assignment>,
         offset: i64,
         leader_epoch: i32,
-        finished: Vec<OffsetRun>,
+        inherited: Inherited,
         until: Option<i64>,
     ) -> PartId {
         let epoch = assignment.epoch;
-        let part = Part::new(assignment, offset, leader_epoch, finished, until);
+        let part = Part::new(assignment, offset, leader_epoch, inherited, until);
         let slot = self.parts.iter().position(Option::is_none).unwrap_or_else(|| {
             self.parts.push(None);
             self.parts.len() - 1
@@ -336,7 +335,7 @@ impl<B: Block> Scheduler<B> {
 
     /// What a commit of this assignment says now.
     pub(crate) fn progress(&self, id: PartId, max_runs: usize) -> Option<Progress> {
-        self.part(id).map(|p| p.tracker.progress(max_runs))
+        self.part(id).map(|p| p.progress(max_runs))
     }
 
     /// Whether a lane that looks now may find something.
@@ -395,12 +394,35 @@ mod tests {
         (Scheduler::new(rules), Assignment::new(TopicPartition::new("t", 0), AssignmentEpoch(1)))
     }
 
+    fn inherited(runs: &[(i64, i64)]) -> Inherited {
+        Inherited { runs: runs.to_vec(), leader_epoch: 7 }
+    }
+
+    /// Found by the simulation: an owner that had not read so far committed nothing of it, and the third one began anew.
+    #[test]
+    fn what_an_earlier_owner_finished_further_on_is_told_to_the_next() {
+        let (mut scheduler, assignment) = scheduler(Order::None);
+        let id = scheduler.attach(assignment, 0, -1, inherited(&[(3, 5), (8, 9), (12, 20)]), None);
+        let runs = |scheduler: &Scheduler<TestBlock>, max| scheduler.progress(id, max).map(|p| (p.runs, p.runs_epoch));
+        assert_eq!(runs(&scheduler, 9), Some((vec![(3, 5), (8, 9), (12, 20)], 7)));
+        assert_eq!(runs(&scheduler, 2), Some((vec![(3, 5), (8, 9)], 7)));
+        scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(0, 4))).unwrap().unwrap()], 4);
+        assert_eq!(
+            runs(&scheduler, 9),
+            Some((vec![(3, 5), (8, 9), (12, 20)], 7)),
+            "one run over the end of what is read"
+        );
+        scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(4, 16))).unwrap().unwrap()], 20);
+        let own = scheduler.progress(id, 9).unwrap();
+        assert_eq!((own.runs, own.runs_epoch), (vec![(3, 5), (8, 9), (12, 20)], -1), "now of this log's own epoch");
+    }
+
     /// Found by the simulation: with a small fetch budget, bytes that stayed for nothing were those the fetcher waited for.
     #[test]
     fn a_block_whose_last_records_are_finished_already_is_let_go_with_its_last_unfinished_one() {
         for order in [Order::None, Order::Partition, Order::Key] {
             let (mut scheduler, assignment) = scheduler(order);
-            let id = scheduler.attach(assignment, 0, -1, vec![(2, 5)], None);
+            let id = scheduler.attach(assignment, 0, -1, inherited(&[(2, 5)]), None);
             let block = Arc::new(TestBlock::new(0, 5));
             scheduler.push(id, vec![Prepared::new(block.clone()).unwrap().unwrap()], 5);
             // What a lane does: once more than there are records.
@@ -423,7 +445,7 @@ mod tests {
     #[test]
     fn an_alarm_signals_once_though_nobody_has_looked_yet() {
         let (mut scheduler, assignment) = scheduler(Order::None);
-        let id = scheduler.attach(assignment, 0, -1, Vec::new(), None);
+        let id = scheduler.attach(assignment, 0, -1, Inherited::default(), None);
         scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(0, 20))).unwrap().unwrap()], 20);
         let mut work = Work::default();
         scheduler.take(10, &mut work);

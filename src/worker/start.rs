@@ -8,7 +8,7 @@ use super::config::ConsumerConfig;
 use super::failure::{Failure, Failures};
 use super::metadata::Finished;
 use super::seam::{Log, Membership};
-use super::tracker::OffsetRun;
+use super::tracker::Inherited;
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicPartition};
 use crate::group::Committed;
 use crate::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ pub(crate) struct Starting {
 pub(crate) struct Start {
     pub(crate) position: Position,
     /// Finished above `position`.
-    pub(crate) finished: Vec<OffsetRun>,
+    pub(crate) inherited: Inherited,
     /// Where `until_end` ends.
     pub(crate) until: Option<i64>,
     /// `position` is what the group has committed.
@@ -86,14 +86,14 @@ pub(crate) async fn positions<M: Membership, L: Log>(
             (None, Some(offset)) => Position { offset: *offset, leader_epoch: -1, topic_id },
             (None, None) => return Err(missing(tp)),
         };
-        let finished = match committed.get(tp) {
-            Some(c) => finished(&*log, tp, c).await,
-            None => Vec::new(),
+        let inherited = match committed.get(tp) {
+            Some(c) => inherited(&*log, tp, c).await?,
+            None => Inherited::default(),
         };
         let until = if config.until_end { Some(*untils.get(tp).ok_or_else(|| missing(tp))?) } else { None };
         let committed = committed.contains_key(tp);
         let pinned = !committed && (config.skip_existing || partition.recreated || disbelieved.contains(tp));
-        found.push((partition, Start { position, finished, until, committed, pinned }));
+        found.push((partition, Start { position, inherited, until, committed, pinned }));
     }
     Ok(found)
 }
@@ -124,19 +124,25 @@ fn disbelief(committed: &Committed, end: i64, topic_id: crate::client::TopicId) 
         .then(|| format!("was committed for the topic's former id {written_for}"))
 }
 
-/// The finished records that the commit's metadata names, if its log still holds them.
-async fn finished<L: Log>(log: &L, tp: &TopicPartition, committed: &Committed) -> Vec<OffsetRun> {
+/// The finished records that the commit's metadata names, if its log still holds them. Fails if that cannot be found out
+/// now but may be later: without them they would be handled again.
+async fn inherited<L: Log>(log: &L, tp: &TopicPartition, committed: &Committed) -> Result<Inherited> {
     let topic_id = log.topic_id(&tp.topic);
-    let Some(finished) = Finished::decode(&committed.metadata, topic_id, committed.offset) else { return Vec::new() };
+    let Some(finished) = Finished::decode(&committed.metadata, topic_id, committed.offset) else {
+        return Ok(Inherited::default());
+    };
     match log.epoch_end(tp, finished.leader_epoch).await {
-        Ok(Some(end)) if end >= finished.end() => finished.runs,
+        Ok(Some(end)) if end >= finished.end() => {
+            Ok(Inherited { runs: finished.runs, leader_epoch: finished.leader_epoch })
+        }
         Ok(_) => {
             tracing::debug!(target: "dispatcher::worker", %tp, "the log changed since the commit: metadata ignored");
-            Vec::new()
+            Ok(Inherited::default())
         }
+        Err(error) if error.is_retriable() => Err(error),
         Err(error) => {
             tracing::debug!(target: "dispatcher::worker", %tp, %error, "metadata cannot be checked: ignored");
-            Vec::new()
+            Ok(Inherited::default())
         }
     }
 }

@@ -7,6 +7,15 @@ use std::collections::VecDeque;
 /// Half-open range of offsets, `start..end`.
 pub(crate) type OffsetRun = (i64, i64);
 
+/// Records above the start of an assignment that an earlier owner finished, as its commit said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Inherited {
+    /// Ascending, apart from each other.
+    pub(crate) runs: Vec<OffsetRun>,
+    /// Leader epoch of the highest of these records.
+    pub(crate) leader_epoch: i32,
+}
+
 const MERGE_FROM: usize = 64;
 
 /// The finished part of one assignment of one partition.

@@ -160,7 +160,7 @@ fn behind(ctx: &Ctx) -> Vec<String> {
     let of = |p: i32| {
         let log = ctx.cluster.partition(TOPIC, p)?;
         let committed = committed.get(&p).copied();
-        let all = committed.unwrap_or(0) >= log.high_watermark && log.high_watermark == log.log_end;
+        let all = committed.unwrap_or(log.log_start) >= log.high_watermark && log.high_watermark == log.log_end;
         (!all).then(|| format!("partition {p} is committed up to {committed:?}, it is {log:?}"))
     };
     (0..ctx.partitions()).filter_map(of).collect()
