@@ -199,6 +199,8 @@ async fn handle(ctx: Arc<Ctx>, life: usize, message: Message) -> Result<(), &'st
         let starts = world.records.get(&(message.partition(), message.offset())).map_or(0, |r| r.starts);
         (token, world.calm, starts)
     };
+    let name = format!("life {life} handles {}/{} {id}", message.partition(), message.offset());
+    ctx.log(|| format!("  {name}: begins, {attempt}"));
     let mut call = Call { ctx: ctx.clone(), token, id, started: ctx.time(), ended: false };
     let group = &ctx.plan.group;
     let dice = mix(ctx.plan.seed, format!("{} {attempt}", call.id).as_bytes());
@@ -216,6 +218,7 @@ async fn handle(ctx: Arc<Ctx>, life: usize, message: Message) -> Result<(), &'st
             () = tokio::time::sleep(time) => {}
         }
     }
+    ctx.log(|| format!("  {name}: ends after {time:?}"));
     if !calm && attempt == 1 && (dice >> 24) % 1000 < group.failing {
         call.end(World::failure_finishes(group.on_failure));
         if dice >> 40 & 1 == 0 {
