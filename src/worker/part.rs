@@ -143,6 +143,11 @@ impl<B: Block> Part<B> {
         let end = self.tracker.end();
         for &(start, to) in self.inherited.runs.iter().filter(|run| run.1 > end) {
             let from = start.max(end);
+            if from == progress.offset {
+                // All that was read is finished, and so is what comes next.
+                (progress.offset, progress.leader_epoch) = (to, self.inherited.leader_epoch);
+                continue;
+            }
             let full = progress.runs.len() >= max_runs;
             match progress.runs.last_mut() {
                 Some(last) if last.1 == from => last.1 = to,

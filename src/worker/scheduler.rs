@@ -394,6 +394,17 @@ mod tests {
         (Scheduler::new(rules), Assignment::new(TopicPartition::new("t", 0), AssignmentEpoch(1)))
     }
 
+    impl Scheduler<TestBlock> {
+        fn complete_all(&mut self, id: PartId) {
+            let mut work = Work::default();
+            while self.take(10, &mut work) > 0 {
+                for Run { seq, index, count, .. } in work.runs.drain(..) {
+                    self.complete(Done { part: id, seq, index, count, key: None, end: End::Finished });
+                }
+            }
+        }
+    }
+
     fn inherited(runs: &[(i64, i64)]) -> Inherited {
         Inherited { runs: runs.to_vec(), leader_epoch: 7 }
     }
@@ -415,6 +426,13 @@ mod tests {
         scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(4, 16))).unwrap().unwrap()], 20);
         let own = scheduler.progress(id, 9).unwrap();
         assert_eq!((own.runs, own.runs_epoch), (vec![(3, 5), (8, 9), (12, 20)], -1), "now of this log's own epoch");
+
+        let (mut scheduler, assignment) = self::scheduler(Order::None);
+        let id = scheduler.attach(assignment, 0, -1, inherited(&[(3, 5), (8, 9)]), None);
+        scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(0, 3))).unwrap().unwrap()], 3);
+        scheduler.complete_all(id);
+        let next = scheduler.progress(id, 9).unwrap();
+        assert_eq!((next.offset, next.runs), (5, vec![(8, 9)]), "what comes next is finished too");
     }
 
     /// Found by the simulation: with a small fetch budget, bytes that stayed for nothing were those the fetcher waited for.
