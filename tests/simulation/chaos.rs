@@ -29,6 +29,9 @@ pub(crate) enum Chaos {
     Mend,
 }
 
+/// The longest that a broker makes a client wait.
+pub(crate) const MAX_THROTTLE: Duration = Duration::from_secs(2);
+
 /// What of the plan trouble must know.
 pub(crate) struct Shape {
     pub(crate) brokers: i32,
@@ -190,7 +193,7 @@ fn mishap(d: &mut Dice, shape: &Shape) -> Fault {
             usize::MAX => self::rule(d, Fault::on(Api::Fetch), shape).corrupt(usize::MAX),
             byte => rule.corrupt(byte),
         },
-        _ => rule.throttle(d.ms(1..=2_000)),
+        _ => rule.throttle(d.ms(1..=MAX_THROTTLE.as_millis() as u64)),
     }
 }
 
