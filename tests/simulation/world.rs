@@ -324,7 +324,10 @@ impl World {
             }
         }
         let record = self.records.entry((partition, offset)).or_default();
-        record.id = id.to_owned();
+        if record.id != id {
+            // The topic was made again, and there is another message at that place.
+            *record = Handled { id: id.to_owned(), ..Handled::default() };
+        }
         record.starts += 1;
         if record.settled {
             wrong.push(("D", format!("{partition}/{offset} is handled again after a clean stop")));
