@@ -227,9 +227,9 @@ impl World {
             if last == Some(offset) {
                 continue;
             }
-            if let Some(last) = last.filter(|last| *last > offset && self.recreations == 0) {
+            if let Some(last) = last.filter(|last| *last > offset) {
                 self.went_back(partition, offset);
-                if !late_commits {
+                if !late_commits && self.recreations == 0 {
                     self.violations.push(format!(
                         "C: the committed offset of {partition} went back from {last} to {offset} (at {millis} ms)"
                     ));
@@ -244,8 +244,9 @@ impl World {
     fn went_back(&mut self, partition: i32, offset: i64) {
         let places = self.lives.iter_mut().filter_map(|life| life.committed.get_mut(&partition));
         places.for_each(|committed| *committed = offset.min(*committed));
+        // Who stops now has committed all that, as far as it knows.
         let above = self.records.iter_mut().filter(|((p, o), _)| *p == partition && *o >= offset);
-        above.for_each(|(_, record)| record.settled = false);
+        above.for_each(|(_, record)| (record.settled, record.by) = (false, Vec::new()));
     }
 
     /// The topic was made again: offsets begin anew.
