@@ -227,9 +227,9 @@ impl World {
             if last == Some(offset) {
                 continue;
             }
-            if let Some(last) = last.filter(|last| *last > offset && self.recreations == 0) {
+            if let Some(last) = last.filter(|last| *last > offset) {
                 self.went_back(partition, offset);
-                if !late_commits {
+                if !late_commits && self.recreations == 0 {
                     self.violations.push(format!(
                         "C: the committed offset of {partition} went back from {last} to {offset} (at {millis} ms)"
                     ));
@@ -244,8 +244,9 @@ impl World {
     fn went_back(&mut self, partition: i32, offset: i64) {
         let places = self.lives.iter_mut().filter_map(|life| life.committed.get_mut(&partition));
         places.for_each(|committed| *committed = offset.min(*committed));
+        // Who stops now has committed all that, as far as it knows.
         let above = self.records.iter_mut().filter(|((p, o), _)| *p == partition && *o >= offset);
-        above.for_each(|(_, record)| record.settled = false);
+        above.for_each(|(_, record)| (record.settled, record.by) = (false, Vec::new()));
     }
 
     /// The topic was made again: offsets begin anew.
@@ -329,7 +330,8 @@ impl World {
             *record = Handled { id: id.to_owned(), ..Handled::default() };
         }
         record.starts += 1;
-        if record.settled {
+        // A member that knew only the former topic begins the new one at its beginning, whatever was committed.
+        if record.settled && self.recreations == 0 {
             wrong.push(("D", format!("{partition}/{offset} is handled again after a clean stop")));
         }
         if ctx.plan.confuses_topics() {
