@@ -46,6 +46,9 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     starting: Vec<Starting>,
 ) -> Result<Vec<(Starting, Start)>> {
     let tps: Vec<_> = starting.iter().map(|s| s.tp.clone()).collect();
+    // Before anything is asked for: an offset of a topic that is made again meanwhile must not become one of the new.
+    let logs: BTreeMap<_, _> = tps.iter().map(|tp| (tp.topic.clone(), log_of(&*log, tp))).collect();
+    let log_id = |tp: &TopicPartition| logs.get(&tp.topic).copied().unwrap_or_default();
     let known: Vec<_> = starting.iter().filter(|s| !s.recreated).map(|s| s.tp.clone()).collect();
     let mut committed: BTreeMap<TopicPartition, Committed> = BTreeMap::new();
     if !known.is_empty() {
@@ -57,7 +60,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted).await?;
     for tp in &with {
         if let (Some(c), Some(end)) = (committed.get(tp), ends.get(tp))
-            && let Some(why) = disbelief(c, *end, log_of(&*log, tp))
+            && let Some(why) = disbelief(c, *end, log_id(tp))
         {
             let text = format!("the committed offset {} of {tp} {why}: starting at the log's beginning", c.offset);
             tracing::warn!(target: "dispatcher::worker", "{text}");
@@ -80,14 +83,14 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     let mut found = Vec::with_capacity(starting.len());
     for partition in starting {
         let tp = &partition.tp;
-        let topic_id = log.topic_id(&tp.topic);
+        let topic_id = log_id(tp).topic;
         let position = match (committed.get(tp), fresh.get(tp)) {
             (Some(c), _) => Position { offset: c.offset, leader_epoch: c.leader_epoch, topic_id },
             (None, Some(offset)) => Position { offset: *offset, leader_epoch: -1, topic_id },
             (None, None) => return Err(missing(tp)),
         };
         let inherited = match committed.get(tp) {
-            Some(c) => inherited(&*log, tp, c).await,
+            Some(c) => inherited(&*log, tp, log_id(tp), c).await,
             None => Inherited::default(),
         };
         let until = if config.until_end { Some(*untils.get(tp).ok_or_else(|| missing(tp))?) } else { None };
@@ -130,8 +133,8 @@ fn log_of<L: Log>(log: &L, tp: &TopicPartition) -> LogId {
 }
 
 /// The finished records that the commit's metadata names, if its log still holds them.
-async fn inherited<L: Log>(log: &L, tp: &TopicPartition, committed: &Committed) -> Inherited {
-    let Some(finished) = Finished::decode(&committed.metadata, log_of(log, tp), committed.offset) else {
+async fn inherited<L: Log>(log: &L, tp: &TopicPartition, id: LogId, committed: &Committed) -> Inherited {
+    let Some(finished) = Finished::decode(&committed.metadata, id, committed.offset) else {
         return Inherited::default();
     };
     match log.epoch_end(tp, finished.leader_epoch).await {
