@@ -12,5 +12,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (994, "L: the embedded broker answered a fetch with an epoch it did not know with nothing, for ever"),
     (1772, "P: batches that failed on their way ran out of time at a later batch's deadline"),
     (5260, "P: a stop turned in circles once max_held was reached"),
+    (11388, "L: what was finished of a topic's former self was committed under the id of the new one"),
+    (14702, "D: an owner that had not read so far committed nothing of what an earlier one had finished there"),
+    (18471, "D: what an earlier owner had finished right behind the committed offset was not passed by it"),
+    (206496, "L: an offset of a topic that was made again while it was asked for was read in the new one"),
     (5267, "the same seed was two different runs: tokio's watch wakes its waiters in random order"),
 ];
