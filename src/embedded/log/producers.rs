@@ -91,6 +91,16 @@ impl Producers {
         producer.recent.push_back(Recent { first, last, base_offset, timestamp });
     }
 
+    /// Batches from `end` on are lost.
+    pub(super) fn truncate(&mut self, end: i64) {
+        self.0.retain(|_, producer| {
+            let some = !producer.recent.is_empty();
+            producer.recent.retain(|r| r.base_offset < end);
+            // One that has only lost batches is unknown again.
+            !(some && producer.recent.is_empty())
+        });
+    }
+
     /// The producer's last epoch.
     pub(super) fn epoch(&self, producer_id: i64) -> Option<i16> {
         self.0.get(&producer_id).map(|producer| producer.epoch)

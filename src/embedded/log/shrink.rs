@@ -1,7 +1,7 @@
 //! What shortens a log: deletion up to an offset, retention by time and size at the front; loss of what was not
 //! replicated at the end.
 
-use super::{Log, Producers, Stored, Transactions};
+use super::{Log, Stored, Transactions};
 
 impl Log {
     /// Everything below `offset` is gone. Batches go whole, as segments do in Kafka; the offset counts all the same.
@@ -61,14 +61,17 @@ impl Log {
         self.rebuild(kept);
     }
 
-    /// The same log of other batches: producers and transactions are learned anew from them.
+    /// The same log of other batches, from which transactions are learned anew. What is known of producers stays, as far
+    /// as the log reaches: their batches may be deleted or compacted long before a retry must be recognised.
     pub(super) fn rebuild(&mut self, batches: Vec<Stored>) {
         let (end, epochs) = (self.end, std::mem::take(&mut self.epochs));
         self.bytes = 0;
         self.shortened = true;
-        self.producers = Producers::default();
         self.transactions = Transactions::default();
+        let mut producers = std::mem::take(&mut self.producers);
         batches.into_iter().for_each(|batch| self.take(batch));
+        producers.truncate(end);
+        self.producers = producers;
         self.end = end;
         self.epochs = epochs;
     }

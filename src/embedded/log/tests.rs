@@ -211,3 +211,18 @@ fn offsets_are_found_by_time() {
     log.delete_before(2);
     assert_eq!(log.at_time(0), Some((2, 1_002)), "deleted records are not found");
 }
+
+/// Found by the simulation: a retry of a batch that had been deleted was appended after a change of leaders.
+#[test]
+fn a_producer_is_known_by_batches_that_are_deleted_but_not_by_those_that_are_lost() {
+    let mut log = Log::default();
+    let first = batch(producer(0, 0), 0, &[("a", Some("1"))]);
+    let second = batch(producer(0, 1), 0, &[("b", Some("2"))]);
+    append(&mut log, first.clone()).unwrap();
+    log.delete_before(1);
+    assert!(log.append(second.clone(), &RULES, stamp()).is_ok());
+    log.truncate_to_high_watermark();
+    assert_eq!(append(&mut log, first), Ok(0), "a duplicate of what is deleted");
+    assert_eq!(append(&mut log, second), Ok(1), "lost, and written again");
+    assert_eq!(log.end(), 2);
+}
