@@ -16,5 +16,7 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (14702, "D: an owner that had not read so far committed nothing of what an earlier one had finished there"),
     (18471, "D: what an earlier owner had finished right behind the committed offset was not passed by it"),
     (206496, "L: an offset of a topic that was made again while it was asked for was read in the new one"),
+    (416312, "I: the embedded cluster forgot producers whose batches were deleted when leaders changed"),
+    (619629, "P: batches behind one under way at a former leader ran out of time only with its answer"),
     (5267, "the same seed was two different runs: tokio's watch wakes its waiters in random order"),
 ];

@@ -386,7 +386,8 @@ impl World {
     /// below the committed offset, for nothing beyond it can be told.
     pub(crate) fn settle(&mut self, ctx: &Ctx, life: usize, owned: &[(i32, u32)]) {
         let committed = ctx.committed();
-        let with_ids = ctx.plan.version >= KafkaVersion::V2_8;
+        // Nor where a commit that was given up may come late, with an older note at the same offset.
+        let with_ids = ctx.plan.version >= KafkaVersion::V2_8 && !ctx.plan.delays_requests();
         for ((partition, offset), record) in &mut self.records {
             if !with_ids && committed.get(partition).is_none_or(|c| *offset >= *c) {
                 continue;

@@ -143,7 +143,17 @@ impl Drain {
         for id in due {
             let Some(slot) = self.slots.get_mut(&id) else { continue };
             if topology.partition(slot.queue.tp()).is_some_and(|p| p.leader != self.broker) {
-                // Its batches under way here are waited for; the last answer brings it back.
+                // Its batches under way here are waited for; the last answer brings it back. Those behind them may run out
+                // of time meanwhile.
+                if slot.deadline <= now {
+                    match slot.queue.expire(now) {
+                        Some(deadline) => slot.deadline = deadline,
+                        None => {
+                            self.slots.remove(&id);
+                            continue;
+                        }
+                    }
+                }
                 slot.due = slot.deadline.max(now + LEADER_POLL);
                 continue;
             }
