@@ -90,7 +90,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
             (None, None) => return Err(missing(tp)),
         };
         let inherited = match committed.get(tp) {
-            Some(c) => inherited(&*log, tp, log_id(tp), c).await,
+            Some(c) => inherited(&*log, tp, log_id(tp), c).await?,
             None => Inherited::default(),
         };
         let until = if config.until_end { Some(*untils.get(tp).ok_or_else(|| missing(tp))?) } else { None };
@@ -132,22 +132,19 @@ fn log_of<L: Log>(log: &L, tp: &TopicPartition) -> LogId {
     LogId { cluster: log.cluster_tag(), topic: log.topic_id(&tp.topic) }
 }
 
-/// The finished records that the commit's metadata names, if its log still holds them.
-async fn inherited<L: Log>(log: &L, tp: &TopicPartition, id: LogId, committed: &Committed) -> Inherited {
+/// The finished records that the commit's metadata names, if its log still holds them. An error when that cannot be
+/// found out now: without them they would be handled again.
+async fn inherited<L: Log>(log: &L, tp: &TopicPartition, id: LogId, committed: &Committed) -> Result<Inherited> {
     let Some(finished) = Finished::decode(&committed.metadata, id, committed.offset) else {
-        return Inherited::default();
+        return Ok(Inherited::default());
     };
-    match log.epoch_end(tp, finished.leader_epoch).await {
-        Ok(Some(end)) if end >= finished.end() => {
-            Inherited { runs: finished.runs, leader_epoch: finished.leader_epoch }
+    match log.epoch_end(tp, finished.leader_epoch).await? {
+        Some(end) if end >= finished.end() => {
+            Ok(Inherited { runs: finished.runs, leader_epoch: finished.leader_epoch })
         }
-        Ok(_) => {
+        _ => {
             tracing::debug!(target: "dispatcher::worker", %tp, "the log changed since the commit: metadata ignored");
-            Inherited::default()
-        }
-        Err(error) => {
-            tracing::debug!(target: "dispatcher::worker", %tp, %error, "metadata cannot be checked: ignored");
-            Inherited::default()
+            Ok(Inherited::default())
         }
     }
 }

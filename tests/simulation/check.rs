@@ -98,6 +98,10 @@ fn handled(
         if former.get(&p).is_some_and(|committed| offset < *committed) {
             continue;
         }
+        let acked = || world.sends.iter().any(|s| s.id == id(record) && matches!(s.outcome, Outcome::Acked(..)));
+        if world.ends.get(&p).is_some_and(|end| offset >= *end) && !acked() {
+            continue;
+        }
         let finished = world.records.get(&(p, offset)).filter(|r| r.id == id(record)).and_then(|r| r.finished);
         let Some(finished) = finished else {
             wrong.push(("L", format!("{} at {p}/{offset} was not handled", id(record))));

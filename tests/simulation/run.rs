@@ -132,6 +132,10 @@ async fn recover(ctx: &Arc<Ctx>) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     ctx.log(|| "everything is committed".into());
+    // A request whose sender has given it up may still be carried out: what comes from now on is nobody's business.
+    let end = |p| Some((p, ctx.cluster.partition(ctx.topic(), p)?.log_end));
+    let ends = (0..ctx.partitions()).filter_map(end).collect();
+    ctx.world().ends = ends;
     for (member, dispatcher, subscription) in members {
         match dispatcher.consume_status(ctx.topic(), ctx.group()).await {
             Ok(status) if status.total_lag() == 0 || ctx.world().recreations > 0 => {}

@@ -138,6 +138,8 @@ pub(crate) struct World {
     pub(crate) records: BTreeMap<(i32, i64), Handled>,
     /// Ids of messages that a handler has finished with, whatever became of their topic.
     pub(crate) handled_ids: BTreeSet<String>,
+    /// Where each partition's log ended when everything was committed.
+    pub(crate) ends: BTreeMap<i32, i64>,
     /// Gone from the log by retention or compaction.
     pub(crate) lost: Vec<(i32, StoredRecord)>,
     /// What the group has committed, every new value with its place in the order of events.
