@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
+use super::assignor::Claim;
 use super::calls::Calls;
 use super::classic::{Action, Event, Failure, Machine, Token};
 use super::commit::Commits;
@@ -248,7 +249,7 @@ impl Driver {
         let (calls, broker) = (self.calls.clone(), self.coordinator);
         self.join = Some(Box::pin(async move {
             let result = match broker {
-                Some(broker) => calls.join(broker, member_id, reason).await,
+                Some(broker) => calls.join(broker, member_id, reason, &Claim::default()).await,
                 None => Err((no_coordinator(), None)),
             };
             Event::Joined { token, result }

@@ -144,8 +144,12 @@ impl Coordinator {
         if self.fenced.contains(&member_id) {
             return Err((ErrorCode::FENCED_INSTANCE_ID, None));
         }
-        let subscription =
-            |id: &Arc<str>| Subscription { member_id: id.clone(), instance_id: instance_id.clone(), topics };
+        let subscription = |id: &Arc<str>| Subscription {
+            member_id: id.clone(),
+            instance_id: instance_id.clone(),
+            topics,
+            ..Default::default()
+        };
         if member_id.is_empty() {
             self.ids += 1;
             let id: Arc<str> = format!("{:04x}-{}", fastrand::Rng::with_seed(self.ids).u16(..), self.ids).into();

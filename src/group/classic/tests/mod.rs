@@ -136,7 +136,8 @@ impl Bench {
 }
 
 fn member(id: &str, topics: &[&str]) -> Subscription {
-    Subscription { member_id: id.into(), instance_id: None, topics: topics.iter().map(|t| (*t).into()).collect() }
+    let topics = topics.iter().map(|t| (*t).into()).collect();
+    Subscription { member_id: id.into(), topics, ..Default::default() }
 }
 
 fn seconds(n: u64) -> Duration {
