@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::assignor::{Assignments, Subscription};
+use super::assignor::{Assignments, Claim, Subscription};
 use super::classic::{Failure, Joined};
 use super::types::{Generation, GroupConfig};
 use crate::client::types::TopicPartition;
@@ -67,6 +67,7 @@ impl Calls {
         &self,
         broker: i32,
         member_id: Arc<str>,
+        claim: &Claim,
         reason: &'static str,
     ) -> Result<Joined, (Failure, Option<Arc<str>>)> {
         let config = &self.config;
@@ -84,7 +85,7 @@ impl Calls {
                 member_id: member_id.into(),
                 group_instance_id: self.instance_id(),
                 protocol_type: CONSUMER.into(),
-                protocols: self.protocols()?,
+                protocols: self.protocols(claim)?,
                 reason: Some(reason.into()),
             };
             connection.call(&request, version, config.rebalance_timeout + GRACE).await
@@ -192,7 +193,7 @@ impl Calls {
         self.cluster.connection(broker, use_).await.map_err(Failure::Call)
     }
 
-    fn protocols(&self) -> Result<Vec<join_group::Protocol>> {
+    fn protocols(&self, _claim: &Claim) -> Result<Vec<join_group::Protocol>> {
         let topics: Vec<StrBytes> = self.config.topics.iter().map(|t| t.clone().into()).collect();
         let encode = |assignor: &super::Assignor| {
             let subscription = ConsumerProtocolSubscription { topics: topics.clone(), ..Default::default() };

@@ -22,6 +22,10 @@ const BACKOFF: BackoffConfig = BackoffConfig { first: Duration::from_millis(50),
 pub(crate) struct Commits {
     /// From a caller's request to its answer, retries included.
     limit: Duration,
+    /// What a rebalance refuses is sent again in the next generation, for what is owned is kept.
+    cooperative: bool,
+    /// The generation in which nothing more is taken.
+    over: Option<i32>,
     queued: BTreeMap<TopicPartition, CommitOffset>,
     /// Callers whose offsets are in `queued` (or were overtaken there by later ones).
     waiting: Vec<Ticket>,
@@ -66,9 +70,11 @@ pub(crate) struct Tidings {
 }
 
 impl Commits {
-    pub(crate) fn new(limit: Duration, seed: u64) -> Self {
+    pub(crate) fn new(limit: Duration, cooperative: bool, seed: u64) -> Self {
         Self {
             limit,
+            cooperative,
+            over: None,
             queued: BTreeMap::new(),
             waiting: Vec::new(),
             sent: None,
@@ -120,6 +126,9 @@ impl Commits {
         if self.sent.is_some() || self.queued.is_empty() || self.not_before.is_some_and(|at| now < at) {
             return None;
         }
+        if self.over.is_some_and(|over| over == generation.id) {
+            return None;
+        }
         self.ids += 1;
         let offsets = std::mem::take(&mut self.queued);
         let tickets = std::mem::take(&mut self.waiting);
@@ -161,6 +170,11 @@ impl Commits {
                 code => {
                     if is_about_membership(code) {
                         tidings.refused = Some((sent.generation, code));
+                    }
+                    if self.cooperative && is_about_generation(code) {
+                        self.over = Some(sent.generation);
+                        self.queued.entry(partition).or_insert(offset);
+                        continue;
                     }
                     sent.tickets.iter_mut().for_each(|ticket| ticket.close(&partition, code));
                     continue;
@@ -241,6 +255,10 @@ impl Ticket {
 
 fn all(sent: &Sent, code: ErrorCode) -> BTreeMap<TopicPartition, ErrorCode> {
     sent.offsets.keys().map(|partition| (partition.clone(), code)).collect()
+}
+
+fn is_about_generation(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION)
 }
 
 fn is_about_membership(code: ErrorCode) -> bool {

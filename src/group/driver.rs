@@ -84,7 +84,7 @@ impl Driver {
         let seed = || env.random(|rng| rng.u64(..));
         Self {
             machine: Machine::new(config.clone(), seed(), env.now()),
-            commits: Commits::new(config.request_timeout, seed()),
+            commits: Commits::new(config.request_timeout, config.is_cooperative(), seed()),
             calls: Calls::new(cluster, config),
             env,
             watch: TopicWatch::default(),
@@ -240,7 +240,7 @@ impl Driver {
     }
 
     fn send_join(&mut self, join: Action) {
-        let Action::Join { token, member_id, reason } = join else { return };
+        let Action::Join { token, member_id, claim, reason } = join else { return };
         if self.join.take().is_some() {
             // The coordinator reads nothing behind a request that it has not answered.
             self.release_join();
@@ -248,7 +248,7 @@ impl Driver {
         let (calls, broker) = (self.calls.clone(), self.coordinator);
         self.join = Some(Box::pin(async move {
             let result = match broker {
-                Some(broker) => calls.join(broker, member_id, reason).await,
+                Some(broker) => calls.join(broker, member_id, &claim, reason).await,
                 None => Err((no_coordinator(), None)),
             };
             Event::Joined { token, result }

@@ -34,6 +34,12 @@ pub(crate) struct GroupConfig {
 }
 
 impl GroupConfig {
+    /// Whether members keep what they own through a rebalance (KIP-429): only if every assignor on the list can, for
+    /// the group may choose any of them.
+    pub(crate) fn is_cooperative(&self) -> bool {
+        self.assignors.iter().all(|assignor| assignor.is_cooperative())
+    }
+
     /// The defaults for a dynamic member.
     pub(crate) fn new(group_id: impl Into<Arc<str>>, topics: impl IntoIterator<Item = TopicName>) -> Self {
         Self {

@@ -21,6 +21,8 @@ pub enum Assignor {
     Range,
     /// All partitions of all topics in turn. Kafka's `roundrobin`.
     RoundRobin,
+    /// Kafka's `cooperative-sticky`.
+    CooperativeSticky,
 }
 
 impl Assignor {
@@ -29,7 +31,12 @@ impl Assignor {
         match self {
             Self::Range => "range",
             Self::RoundRobin => "roundrobin",
+            Self::CooperativeSticky => "cooperative-sticky",
         }
+    }
+
+    pub(crate) fn is_cooperative(self) -> bool {
+        matches!(self, Self::CooperativeSticky)
     }
 
     /// The version of the subscription sent under this assignor's name. Version 0 has no field after `user_data`:
@@ -37,6 +44,7 @@ impl Assignor {
     pub(crate) fn subscription_version(self) -> i16 {
         match self {
             Self::Range | Self::RoundRobin => 0,
+            Self::CooperativeSticky => 3,
         }
     }
 
@@ -45,7 +53,7 @@ impl Assignor {
     pub(crate) fn assign(self, members: &[Subscription], counts: &BTreeMap<TopicName, i32>) -> Assignments {
         match self {
             Self::Range => range::assign(members, counts),
-            Self::RoundRobin => round_robin::assign(members, counts),
+            Self::RoundRobin | Self::CooperativeSticky => round_robin::assign(members, counts),
         }
     }
 }
@@ -54,6 +62,13 @@ impl fmt::Display for Assignor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// What a member owns when it joins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Claim {
+    pub(crate) owned: Vec<TopicPartition>,
+    pub(crate) generation: i32,
 }
 
 /// What each member gets, by member id.

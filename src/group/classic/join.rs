@@ -5,18 +5,27 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::judge::{Verdict, judge};
-use super::machine::{Heartbeat, Lead, LeaveWait, Machine, PLAN_LIMIT, State, Sync};
+use super::machine::{AfterRevoke, Heartbeat, Lead, LeaveWait, Machine, PLAN_LIMIT, State, Sync};
 use super::{Action, Failure, Joined, Token};
 use crate::client::types::{TopicName, TopicPartition};
 use crate::error::{Error, ErrorKind};
-use crate::group::assignor::{Assignments, Assignor};
+use crate::group::assignor::{Assignments, Assignor, Claim};
 use crate::wire::ErrorCode;
 
 impl Machine {
     pub(super) fn send_join(&mut self) {
         let token = self.token();
         self.state = State::Joining { token };
-        self.act(Action::Join { token, member_id: self.member_id.clone(), reason: self.reason });
+        let claim = self.claim();
+        self.act(Action::Join { token, member_id: self.member_id.clone(), claim, reason: self.reason });
+    }
+
+    /// What is owned counts as of the generation last entered: its leader knew of it and gave it to nobody else.
+    fn claim(&self) -> Claim {
+        if !self.config.is_cooperative() {
+            return self.last_assigned.clone();
+        }
+        Claim { owned: self.owned.iter().cloned().collect(), generation: self.generation.unwrap_or(-1) }
     }
 
     /// `result`'s member id is the one that comes with MEMBER_ID_REQUIRED.
@@ -48,16 +57,22 @@ impl Machine {
         }
     }
 
-    /// JoinGroup or SyncGroup failed: nothing is owned, so the way is always to join anew.
+    /// JoinGroup or SyncGroup failed: the way is always to join anew. What is owned is kept unless the coordinator may
+    /// have given it away.
     fn on_join_failure(&mut self, api: &str, failure: &Failure, now: Instant) {
+        self.reason = "the last attempt to join failed";
         match judge(api, failure, &self.config) {
             Verdict::Fatal(error) => return self.fail(error),
+            Verdict::NewMember => return self.lose_membership(now, false),
+            Verdict::NewGeneration => return self.lose_membership(now, true),
             Verdict::FindCoordinator => self.lose_coordinator(now),
-            Verdict::NewMember => self.member_id = "".into(),
-            Verdict::Again | Verdict::Rebalance | Verdict::NewGeneration => {}
+            Verdict::Again | Verdict::Rebalance => {}
         }
-        self.reason = "the last attempt to join failed";
-        self.lose_membership(now, true);
+        if self.owned.is_empty() {
+            return self.lose_membership(now, true);
+        }
+        let not_before = now + self.pause();
+        self.state = State::Unjoined { not_before };
     }
 
     fn enter_generation(&mut self, joined: Joined, now: Instant) {
@@ -157,9 +172,17 @@ impl Machine {
             );
             self.act(Action::Warning(Error::new(ErrorKind::Protocol, text)));
         }
-        self.owned = ours;
         if let Some(generation) = self.generation() {
-            self.act(Action::Assigned { partitions: self.owned.iter().cloned().collect(), generation });
+            self.last_assigned = Claim { owned: ours.iter().cloned().collect(), generation: generation.id };
+            let partitions = ours.difference(&self.owned).cloned().collect();
+            self.act(Action::Assigned { partitions, generation });
+        }
+        let given_up: BTreeSet<_> = self.owned.difference(&ours).cloned().collect();
+        self.owned.extend(ours);
+        if !given_up.is_empty() {
+            // Its next owner gets it in the rebalance that follows (KIP-429).
+            self.reason = "partitions were revoked for other members";
+            return self.revoke(given_up, AfterRevoke::Rejoin, now);
         }
         self.rejoin_if_topics_changed(now);
     }
@@ -172,7 +195,7 @@ impl Machine {
             Some(planned) if *planned == existing => {}
             Some(_) => {
                 self.reason = "partitions of the group's topics changed";
-                self.revoke(super::machine::AfterRevoke::Rejoin, now);
+                self.rebalance(now);
             }
             None if lead.topics.iter().all(|t| lead.counts.contains_key(t)) => lead.planned = Some(existing),
             None => {}

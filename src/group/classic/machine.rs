@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Action, Event, Failure, Token};
 use crate::client::retry::{Backoff, BackoffConfig};
 use crate::client::types::{TopicName, TopicPartition};
-use crate::group::assignor::{Assignments, Assignor, Subscription};
+use crate::group::assignor::{Assignments, Assignor, Claim, Subscription};
 use crate::group::types::{Generation, GroupConfig};
 
 /// Time past a revocation's deadline for the worker's last commit.
@@ -26,11 +26,14 @@ pub(crate) struct Machine {
     pub(super) coordinator: Coordinator,
     /// Empty until the coordinator has given one.
     pub(super) member_id: Arc<str>,
-    /// Set from JoinGroup's answer until the generation is left.
+    /// Set from JoinGroup's answer until the generation is left: with eager assignors before the next JoinGroup, with
+    /// cooperative ones by its answer.
     pub(super) generation: Option<i32>,
     /// The assignor that the group chose for it.
     pub(super) assignor: Option<Assignor>,
     pub(super) owned: BTreeSet<TopicPartition>,
+    /// The last assignment and its generation, for assignors that remember (`sticky`).
+    pub(super) last_assigned: Claim,
     /// Set while this member leads.
     pub(super) lead: Option<Lead>,
     /// Why the next JoinGroup is sent (KIP-800).
@@ -51,16 +54,17 @@ pub(crate) struct Machine {
 
 #[derive(Debug)]
 pub(super) enum State {
-    /// Nothing owned; joins when the coordinator is known. From: start, Joining, Syncing, Stable and Revoking.
+    /// Joins when the coordinator is known. Nothing is owned, or under cooperative assignors what is kept. From: start,
+    /// Joining, Syncing, Stable and Revoking.
     Unjoined { not_before: Instant },
-    /// JoinGroup sent. From: Unjoined, Joining (the coordinator gave a member id).
+    /// JoinGroup sent; owned as before. From: Unjoined, Joining (the coordinator gave a member id).
     Joining { token: Token },
-    /// In a generation, the assignment is not known yet. From: Joining.
+    /// In a generation, the assignment is not known yet; owned as before. From: Joining.
     Syncing(Sync),
     /// Assignment in force. From: Syncing.
     Stable,
-    /// The worker drains what must go. From: Stable.
-    Revoking { token: Token, until: Instant, then: AfterRevoke },
+    /// The worker drains `partitions`. From: Stable; before leaving, from any state in which something is owned.
+    Revoking { token: Token, partitions: BTreeSet<TopicPartition>, until: Instant, then: AfterRevoke },
     /// Nothing owned, LeaveGroup due or sent. From: any but the final ones.
     Leaving { until: Instant, wait: LeaveWait },
     /// Left. From: Leaving. Final.
@@ -134,6 +138,7 @@ impl Machine {
             generation: None,
             assignor: None,
             owned: BTreeSet::new(),
+            last_assigned: Claim::default(),
             lead: None,
             reason: "joining for the first time",
             heartbeat: Heartbeat::default(),
@@ -218,10 +223,9 @@ impl Machine {
 
     /// The generation that a commit sent now belongs to; `None` while nothing may be committed.
     pub(crate) fn commit_generation(&self) -> Option<Generation> {
-        match self.state {
-            State::Stable | State::Revoking { .. } => self.generation(),
-            _ => None,
-        }
+        // While a rebalance is prepared the coordinator takes commits of the generation that ends with it. SyncGroup's
+        // answer is waited for, because between the two it takes none.
+        if matches!(self.state, State::Syncing(_)) { None } else { self.generation() }
     }
 
     /// The finding of the coordinator that requests now rely on.
@@ -261,9 +265,9 @@ impl Machine {
             self.lose_membership(now, true);
         }
         match &self.state {
-            State::Revoking { until, then, .. } if now >= *until => {
-                let then = *then;
-                self.lose_owned();
+            State::Revoking { partitions, until, then, .. } if now >= *until => {
+                let (partitions, then) = (partitions.clone(), *then);
+                self.lose(partitions);
                 self.after_revoke(then, now);
             }
             State::Syncing(Sync::Planning { until, .. }) if now >= *until => self.plan(now),
@@ -289,8 +293,9 @@ impl Machine {
         }
     }
 
+    /// Whether there is a session to be kept.
     pub(super) fn in_generation(&self) -> bool {
-        matches!(self.state, State::Syncing(_) | State::Stable | State::Revoking { .. })
+        self.generation.is_some()
     }
 
     pub(super) fn generation(&self) -> Option<Generation> {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::assignor::{Assignments, Subscription};
+use super::assignor::{Assignments, Claim, Subscription};
 use super::types::Generation;
 use crate::client::types::{TopicName, TopicPartition};
 use crate::error::Error;
@@ -101,6 +101,7 @@ pub(crate) enum Action {
     Join {
         token: Token,
         member_id: Arc<str>,
+        claim: Claim,
         reason: &'static str,
     },
     Sync {
@@ -122,10 +123,12 @@ pub(crate) enum Action {
     Watch {
         topics: BTreeSet<TopicName>,
     },
+    /// These are ours now, besides what is owned already.
     Assigned {
         partitions: Vec<TopicPartition>,
         generation: Generation,
     },
+    /// Drain these; what else is owned goes on.
     Revoke {
         token: Token,
         partitions: Vec<TopicPartition>,

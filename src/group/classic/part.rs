@@ -1,16 +1,24 @@
 //! The ways out of a generation: revocation, loss, leaving, failure.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::judge::{Verdict, judge};
 use super::machine::{AfterRevoke, Heartbeat, LAST_COMMIT, LEAVE_LIMIT, LeaveWait, Machine, State};
 use super::{Action, Failure, Token};
+use crate::client::types::TopicPartition;
 use crate::error::Error;
 
 impl Machine {
-    /// Gives up in good order what must go before `then`: with eager assignors, everything.
-    pub(super) fn revoke(&mut self, then: AfterRevoke, now: Instant) {
-        if self.owned.is_empty() {
+    /// Joins anew in good order: under eager assignors everything goes before it, under cooperative ones nothing.
+    pub(super) fn rebalance(&mut self, now: Instant) {
+        let going = if self.config.is_cooperative() { BTreeSet::new() } else { self.owned.clone() };
+        self.revoke(going, AfterRevoke::Rejoin, now);
+    }
+
+    /// Gives `partitions` up in good order, before `then`.
+    pub(super) fn revoke(&mut self, partitions: BTreeSet<TopicPartition>, then: AfterRevoke, now: Instant) {
+        if partitions.is_empty() {
             return self.after_revoke(then, now);
         }
         let limit = match then {
@@ -19,32 +27,44 @@ impl Machine {
         };
         let deadline = now + limit;
         let token = self.token();
-        self.state = State::Revoking { token, until: deadline + LAST_COMMIT, then };
-        self.act(Action::Revoke { token, partitions: self.owned.iter().cloned().collect(), deadline });
+        let listed = partitions.iter().cloned().collect();
+        self.state = State::Revoking { token, partitions, until: deadline + LAST_COMMIT, then };
+        self.act(Action::Revoke { token, partitions: listed, deadline });
     }
 
     pub(super) fn on_revoked(&mut self, token: Token, now: Instant) {
-        if let State::Revoking { token: asked, then, .. } = self.state
-            && asked == token
+        if let State::Revoking { token: asked, partitions, then, .. } = &self.state
+            && *asked == token
         {
-            self.owned.clear();
+            let then = *then;
+            self.owned.retain(|tp| !partitions.contains(tp));
             self.after_revoke(then, now);
         }
     }
 
     pub(super) fn after_revoke(&mut self, then: AfterRevoke, now: Instant) {
-        self.leave_generation();
         match then {
-            AfterRevoke::Rejoin => self.state = State::Unjoined { not_before: now },
-            AfterRevoke::Leave => self.begin_leaving(now),
+            AfterRevoke::Rejoin => {
+                if !self.config.is_cooperative() {
+                    self.leave_generation();
+                }
+                self.state = State::Unjoined { not_before: now };
+            }
+            AfterRevoke::Leave if self.owned.is_empty() => self.begin_leaving(now),
+            // The stop came while a part was being revoked.
+            AfterRevoke::Leave => self.revoke(self.owned.clone(), then, now),
         }
     }
 
     /// What is owned may be another's already.
     pub(super) fn lose_owned(&mut self) {
-        if !self.owned.is_empty() {
-            let partitions = std::mem::take(&mut self.owned).into_iter().collect();
-            self.act(Action::Lost { partitions });
+        self.lose(self.owned.clone());
+    }
+
+    pub(super) fn lose(&mut self, partitions: BTreeSet<TopicPartition>) {
+        if !partitions.is_empty() {
+            self.owned.retain(|tp| !partitions.contains(tp));
+            self.act(Action::Lost { partitions: partitions.into_iter().collect() });
         }
     }
 
@@ -73,10 +93,9 @@ impl Machine {
 
     pub(super) fn stop(&mut self, now: Instant) {
         match &mut self.state {
-            State::Stable => self.revoke(AfterRevoke::Leave, now),
             State::Revoking { then, .. } => *then = AfterRevoke::Leave,
             State::Leaving { .. } => {}
-            _ => self.begin_leaving(now),
+            _ => self.revoke(self.owned.clone(), AfterRevoke::Leave, now),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::judge::{Verdict, judge};
-use super::machine::{AfterRevoke, Coordinator, Heartbeat, LeaveWait, Machine, State};
+use super::machine::{Coordinator, Heartbeat, LeaveWait, Machine, State};
 use super::{Action, Failure, Token};
 use crate::error::{Error, ErrorKind};
 use crate::wire::ErrorCode;
@@ -61,13 +61,16 @@ impl Machine {
         match judge(api, failure, &self.config) {
             Verdict::Again => self.heartbeat.next = Some(now + self.backoff.next(&mut self.rng)),
             Verdict::FindCoordinator => self.lose_coordinator(now),
-            // While syncing, SyncGroup's own answer will say so; while revoking, that is what is being done.
+            // While joining or syncing, the answer that is waited for will say so; while revoking, that is what is
+            // being done.
             Verdict::Rebalance => {
                 if matches!(self.state, State::Stable) {
                     self.reason = "the group rebalances";
-                    self.revoke(AfterRevoke::Rejoin, now);
+                    self.rebalance(now);
                 }
             }
+            // The answer to JoinGroup is on its way, or is lost and the next one comes before the session ends.
+            Verdict::NewGeneration if matches!(self.state, State::Unjoined { .. } | State::Joining { .. }) => {}
             Verdict::NewGeneration => {
                 self.reason = "the generation was over";
                 self.lose_membership(now, true);

@@ -20,9 +20,13 @@ fn generation(id: i32) -> Option<Generation> {
 }
 
 impl Bench {
-    #[allow(clippy::disallowed_methods)] // A starting point for virtual time.
     fn new() -> Self {
-        Self { commits: Commits::new(Duration::from_secs(30), 7), now: Instant::now() }
+        Self::with(false)
+    }
+
+    #[allow(clippy::disallowed_methods)] // A starting point for virtual time.
+    fn with(cooperative: bool) -> Self {
+        Self { commits: Commits::new(Duration::from_secs(30), cooperative, 7), now: Instant::now() }
     }
 
     fn submit(&mut self, offsets: &[(i32, i64)]) -> u64 {
@@ -160,4 +164,24 @@ fn no_timer_stands_in_the_past_while_a_retry_waits_for_the_coordinator() {
     assert!(bench.commits.poll_send(generation(1), None, bench.now).is_none());
     assert!(bench.commits.poll_timeout().is_some_and(|at| at > bench.now), "the caller's deadline is what is left");
     assert!(bench.send(1).is_some());
+}
+
+#[test]
+fn what_a_cooperative_rebalance_refuses_is_sent_again_in_the_next_generation() {
+    for code in [ErrorCode::REBALANCE_IN_PROGRESS, ErrorCode::ILLEGAL_GENERATION] {
+        let mut bench = Bench::with(true);
+        let a = bench.submit(&[(0, 1), (1, 1)]);
+        let first = bench.send(1).unwrap();
+        assert_eq!(bench.answer(&first, code).refused, Some((1, code)));
+        assert!(bench.send(1).is_none() && bench.done().is_empty());
+        let b = bench.submit(&[(0, 2)]);
+        // Partition 1 was given up meanwhile.
+        bench.commits.void_unowned(|partition| *partition == tp(0));
+        assert!(bench.send(1).is_none());
+        let second = bench.send(2).unwrap();
+        assert_eq!(second.offsets, BTreeMap::from([(tp(0), at(2))]));
+        bench.answer(&second, ErrorCode::NONE);
+        let (none, gone) = (ErrorCode::NONE, ErrorCode::ILLEGAL_GENERATION);
+        assert_eq!(ok(&bench.done()), [(a, vec![(1, gone), (0, none)]), (b, vec![(0, none)])]);
+    }
 }
