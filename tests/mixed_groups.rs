@@ -14,7 +14,7 @@ use common::check::{self, Lane};
 use common::log::{HandlerLog, What};
 use common::ours::{self, Load};
 use common::{KAFKA_3, KAFKA_4, eventually, tools, unique, within};
-use dispatcher::{Dispatcher, Message, Order, Subscription};
+use dispatcher::{Assignor, Dispatcher, Message, Order, Subscription};
 use dispatcher_testcontainers::{Kafka, SharedKafka};
 
 /// Shares are uneven for two and for three members.
@@ -48,6 +48,16 @@ async fn we_lead_a_group_of_the_go_dispatchers_sarama() {
 #[tokio::test(flavor = "multi_thread")]
 async fn we_follow_in_a_group_of_the_go_dispatchers_sarama() {
     mixed(KAFKA_3, "range", &[Of(Sarama), Ours, Of(Sarama)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_lead_a_group_of_java_and_librdkafka_with_cooperative_sticky() {
+    mixed(KAFKA_4, "cooperative-sticky", &[Ours, Of(Java), Of(Librdkafka)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_follow_in_a_group_of_java_and_librdkafka_with_cooperative_sticky() {
+    mixed(KAFKA_4, "cooperative-sticky", &[Of(Java), Ours, Of(Librdkafka)]).await;
 }
 
 /// Members join one after the other, so that the first one leads; then they leave in the same order, the leader first.
@@ -85,6 +95,9 @@ async fn mixed(version: &str, assignor: &str, members: &[Who]) {
     println!("{assignor} {members:?}: {} messages; {}", sent.places.len(), group.history.join("; "));
 }
 
+/// The partitions of each client id.
+type Owners = BTreeMap<String, BTreeSet<i32>>;
+
 enum Member {
     Ours(Subscription),
     Foreign(ForeignMember),
@@ -98,6 +111,8 @@ struct MixedGroup<'a> {
     assignor: String,
     /// By client id, whose order is that of joining.
     members: BTreeMap<String, Member>,
+    /// At the last stable point.
+    owners: Owners,
     /// In the order of joining; those of former members too.
     logs: Vec<HandlerLog>,
     logs_of_ours: Vec<HandlerLog>,
@@ -116,6 +131,7 @@ impl<'a> MixedGroup<'a> {
             id,
             assignor: assignor.to_owned(),
             members: BTreeMap::new(),
+            owners: Owners::new(),
             logs: Vec::new(),
             logs_of_ours: Vec::new(),
             history: Vec::new(),
@@ -164,6 +180,7 @@ impl<'a> MixedGroup<'a> {
         let subscribe = match self.assignor.as_str() {
             // What we send unasked is what the others must be able to read.
             "range" => subscribe,
+            "cooperative-sticky" => subscribe.assignors([Assignor::CooperativeSticky]),
             other => panic!("no assignor {other}"),
         };
         subscribe.order(Order::Key).concurrency(8).start().await.unwrap()
@@ -187,7 +204,7 @@ impl<'a> MixedGroup<'a> {
     /// Waits until every partition has one owner by all accounts: the coordinator's, the members', and the messages'.
     async fn settles(&mut self, after: &str) {
         let begun = Instant::now();
-        let mut owners = BTreeMap::new();
+        let mut owners = Owners::new();
         loop {
             let described = self.dispatcher.describe_group(&self.id).await.unwrap();
             owners.clear();
@@ -212,9 +229,33 @@ impl<'a> MixedGroup<'a> {
         let fair = PARTITIONS as usize / self.members.len();
         assert!(owners.values().all(|of| (fair..=fair + 1).contains(&of.len())), "the shares are uneven: {owners:?}");
         self.messages_reach(&owners).await;
+        if self.assignor == "cooperative-sticky" {
+            self.only_what_must_has_moved(&owners);
+        }
+        self.owners = owners;
     }
 
-    fn members_agree(&mut self, owners: &BTreeMap<String, BTreeSet<i32>>) -> bool {
+    /// Partitions change hands only to a member that came or from one that left, and the others were not interrupted.
+    fn only_what_must_has_moved(&mut self, owners: &Owners) {
+        for (client_id, now) in owners {
+            let Some(before) = self.owners.get(client_id) else { continue };
+            for (other, had) in
+                self.owners.iter().filter(|(other, _)| *other != client_id && owners.contains_key(*other))
+            {
+                assert!(
+                    now.is_disjoint(had),
+                    "{client_id} has got some of {other}'s: {:?} became {owners:?}",
+                    self.owners
+                );
+            }
+            if let Some(Member::Foreign(member)) = self.members.get_mut(client_id) {
+                let (kept, revoked) = (before & now, member.take_revoked());
+                assert!(kept.is_disjoint(&revoked), "{client_id} kept {kept:?}, and was told to give up {revoked:?}");
+            }
+        }
+    }
+
+    fn members_agree(&mut self, owners: &Owners) -> bool {
         let mut agree = true;
         for (client_id, member) in &mut self.members {
             agree &= match member {
@@ -229,7 +270,7 @@ impl<'a> MixedGroup<'a> {
     }
 
     /// From now on every partition's messages come to its owner, and to nobody else.
-    async fn messages_reach(&self, owners: &BTreeMap<String, BTreeSet<i32>>) {
+    async fn messages_reach(&self, owners: &Owners) {
         let marks: Vec<_> = self.logs.iter().map(HandlerLog::len).collect();
         let since = || -> Vec<BTreeSet<i32>> {
             let logs = self.logs.iter().zip(&marks);

@@ -55,6 +55,8 @@ enum Line {
 #[derive(Debug, Default)]
 struct Seen {
     owned: BTreeSet<i32>,
+    /// What was taken from it since it was asked last.
+    revoked: BTreeSet<i32>,
     left: bool,
     /// What no member of a group in health says.
     wrong: Vec<String>,
@@ -104,6 +106,11 @@ impl ForeignMember {
         seen.owned.clone()
     }
 
+    /// The partitions that were taken from it since the last call.
+    pub fn take_revoked(&mut self) -> BTreeSet<i32> {
+        std::mem::take(&mut lock(&self.seen).revoked)
+    }
+
     /// Asks it to leave the group in order and waits until it has.
     pub fn stop(&mut self) {
         self.child.stdin.take().unwrap().write_all(b"stop\n").unwrap();
@@ -144,7 +151,10 @@ fn told_of(seen: &Mutex<Seen>, log: &HandlerLog, line: &str) {
                 }
             }
         }
-        Ok(Line::Revoked { partitions }) => seen.owned.retain(|partition| !partitions.contains(partition)),
+        Ok(Line::Revoked { partitions }) => {
+            seen.owned.retain(|partition| !partitions.contains(partition));
+            seen.revoked.extend(partitions);
+        }
         // Nobody is slow and nobody dies, so that nobody may lose a partition.
         Ok(Line::Lost { partitions }) if partitions.is_empty() => {}
         Ok(Line::Lost { .. }) => seen.wrong.push(line.to_owned()),
