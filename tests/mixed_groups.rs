@@ -32,36 +32,46 @@ use Who::{Of, Ours};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn we_lead_a_group_of_java_and_librdkafka_with_range() {
-    mixed(KAFKA_4, "range", &[Ours, Of(Java), Of(Librdkafka)]).await;
+    we_lead(KAFKA_4, "range", Java, Librdkafka).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn we_follow_in_a_group_of_java_and_librdkafka_with_range() {
-    mixed(KAFKA_4, "range", &[Of(Java), Of(Librdkafka), Ours]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn we_lead_a_group_of_the_go_dispatchers_sarama() {
-    mixed(KAFKA_3, "range", &[Ours, Of(Sarama), Ours]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn we_follow_in_a_group_of_the_go_dispatchers_sarama() {
-    mixed(KAFKA_3, "range", &[Of(Sarama), Ours, Of(Sarama)]).await;
+    we_follow(KAFKA_4, "range", Java, Librdkafka).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn we_lead_a_group_of_java_and_librdkafka_with_cooperative_sticky() {
-    mixed(KAFKA_4, "cooperative-sticky", &[Ours, Of(Java), Of(Librdkafka)]).await;
+    we_lead(KAFKA_4, "cooperative-sticky", Java, Librdkafka).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn we_follow_in_a_group_of_java_and_librdkafka_with_cooperative_sticky() {
-    mixed(KAFKA_4, "cooperative-sticky", &[Of(Java), Ours, Of(Librdkafka)]).await;
+    we_follow(KAFKA_4, "cooperative-sticky", Java, Librdkafka).await;
 }
 
-/// Members join one after the other, so that the first one leads; then they leave in the same order, the leader first.
-async fn mixed(version: &str, assignor: &str, members: &[Who]) {
+#[tokio::test(flavor = "multi_thread")]
+async fn we_lead_a_group_of_the_go_dispatchers_sarama() {
+    we_lead(KAFKA_3, "range", Sarama, Sarama).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_follow_in_a_group_of_the_go_dispatchers_sarama() {
+    we_follow(KAFKA_3, "range", Sarama, Sarama).await;
+}
+
+/// We join first, so that we lead, and leave first, so that one of the others has to.
+async fn we_lead(version: &str, assignor: &str, one: Client, another: Client) {
+    mixed(version, assignor, &[Ours, Of(one), Of(another)], &[0, 1, 2]).await;
+}
+
+/// One of us leaves while another client leads; the other stays when that one leaves, and when everybody has left.
+async fn we_follow(version: &str, assignor: &str, leader: Client, another: Client) {
+    mixed(version, assignor, &[Of(leader), Ours, Of(another), Ours], &[1, 0, 2, 3]).await;
+}
+
+/// Members join one after the other, so that the first one leads, and leave one after the other.
+async fn mixed(version: &str, assignor: &str, members: &[Who], leaving: &[usize]) {
     let foreign = members.iter().filter_map(|who| if let Of(client) = who { Some(client) } else { None });
     let missing: Vec<_> = foreign.filter(|client| client.program_or_skip().is_none()).collect();
     let Some(kafka) = Kafka::builder().version(version).shared_or_skip() else { return };
@@ -72,11 +82,12 @@ async fn mixed(version: &str, assignor: &str, members: &[Who]) {
     let load = Load::start(group.dispatcher.clone(), &group.topic, 1_000, Duration::from_millis(80));
     for who in members {
         group.join(*who).await;
-        assert_eq!(group.leader(), group.members.first_key_value().map(|(client_id, _)| client_id.clone()));
+        assert!(group.leader().is_none_or(|leader| is_of(&leader, 0)));
     }
     group.ask_kafkas_own_tool().await;
-    while group.members.len() > 1 {
-        group.first_leaves().await;
+    let (last, leaving) = leaving.split_last().unwrap();
+    for joined in leaving {
+        group.leaves(*joined).await;
     }
     let sent = load.finish().await;
     assert!(sent.failed.is_empty(), "{:?}", sent.failed.first());
@@ -85,7 +96,7 @@ async fn mixed(version: &str, assignor: &str, members: &[Who]) {
         sent.places.iter().all(|place| handled.contains_key(place))
     };
     eventually("every acknowledged message is handled", LIMIT, all_handled).await;
-    group.first_leaves().await;
+    group.leaves(*last).await;
     assert_eq!(ours::lag(&group.dispatcher, &group.topic, &group.id).await, 0, "everything handled is committed");
 
     check::no_loss(sent.places.iter().copied(), &group.logs);
@@ -186,9 +197,11 @@ impl<'a> MixedGroup<'a> {
         subscribe.order(Order::Key).concurrency(8).start().await.unwrap()
     }
 
-    /// The member that joined before all others leaves in order.
-    async fn first_leaves(&mut self) {
-        let (client_id, member) = self.members.pop_first().unwrap();
+    /// The member that joined as this one leaves in order. Who leads goes on to lead, unless it is the one.
+    async fn leaves(&mut self, joined: usize) {
+        let leader = self.leader();
+        let client_id = self.members.keys().find(|client_id| is_of(client_id, joined)).unwrap().clone();
+        let member = self.members.remove(&client_id).unwrap();
         match member {
             Member::Ours(subscription) => {
                 let stopped = within(LIMIT, "stop()", subscription.stop()).await.unwrap();
@@ -198,6 +211,7 @@ impl<'a> MixedGroup<'a> {
         }
         if !self.members.is_empty() {
             self.settles(&format!("{client_id} leaves")).await;
+            assert!(leader.is_none_or(|leader| leader == client_id || self.leader() == Some(leader)));
         }
     }
 
@@ -279,18 +293,16 @@ impl<'a> MixedGroup<'a> {
         let flows = async || since().iter().flatten().collect::<BTreeSet<_>>().len() == PARTITIONS as usize;
         eventually("every partition's messages flow", LIMIT, flows).await;
         for (joined, partitions) in since().into_iter().enumerate() {
-            let owner = owners.iter().find(|(client_id, _)| client_id.starts_with(&format!("{joined}-")));
+            let owner = owners.iter().find(|(client_id, _)| is_of(client_id, joined));
             let owned = owner.map(|(_, owned)| owned.clone()).unwrap_or_default();
             assert!(partitions.is_subset(&owned), "member {joined} handles {partitions:?} and owns {owned:?}");
         }
     }
 
-    /// The leader's client id, by the broker's log where that can be read, else by the rule that the first one leads.
+    /// The leader's client id, by the broker's log, where that can be read.
     fn leader(&self) -> Option<String> {
-        let log = self.kafka.data_dirs().first().and_then(|dir| std::fs::read(dir.with_extension("log")).ok());
-        let first = self.members.keys().next().cloned();
-        let Some(log) = log else { return first };
-        let log = String::from_utf8_lossy(&log).into_owned();
+        let dir = self.kafka.data_dirs().first()?;
+        let log = String::from_utf8_lossy(&std::fs::read(dir.with_extension("log")).ok()?).into_owned();
         let of_group = format!(" for group {} ", self.id);
         let assignment =
             log.lines().rfind(|line| line.contains("Assignment received from leader") && line.contains(&of_group));
@@ -307,4 +319,8 @@ impl<'a> MixedGroup<'a> {
         assert_eq!(ours, theirs);
         assert_eq!(told.len(), PARTITIONS as usize);
     }
+}
+
+fn is_of(client_id: &str, joined: usize) -> bool {
+    client_id.split('-').next() == Some(&joined.to_string())
 }
