@@ -214,7 +214,12 @@ fn subscription(member: join_group::Member) -> Subscription {
             Vec::new()
         }
     };
-    Subscription { member_id, instance_id: member.group_instance_id.map(|id| Arc::from(&*id)), topics }
+    Subscription {
+        member_id,
+        instance_id: member.group_instance_id.map(|id| Arc::from(&*id)),
+        topics,
+        ..Subscription::default()
+    }
 }
 
 fn assignment(partitions: &[TopicPartition]) -> Result<bytes::Bytes> {

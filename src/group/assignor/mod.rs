@@ -53,7 +53,14 @@ impl Assignor {
     pub(crate) fn assign(self, members: &[Subscription], counts: &BTreeMap<TopicName, i32>) -> Assignments {
         match self {
             Self::Range => range::assign(members, counts),
-            Self::RoundRobin | Self::CooperativeSticky => round_robin::assign(members, counts),
+            Self::RoundRobin => round_robin::assign(members, counts),
+            Self::CooperativeSticky => {
+                let mut all = round_robin::assign(members, counts);
+                for (id, given) in &mut all {
+                    given.retain(|tp| members.iter().all(|m| m.member_id == *id || !m.owned.contains(tp)));
+                }
+                all
+            }
         }
     }
 }
@@ -81,6 +88,8 @@ pub(crate) struct Subscription {
     /// Set for static members (KIP-345).
     pub(crate) instance_id: Option<Arc<str>>,
     pub(crate) topics: Vec<TopicName>,
+    pub(crate) owned: Vec<TopicPartition>,
+    pub(crate) generation: i32,
 }
 
 /// Java's `MemberInfo` order: static members first, by instance id; then the others by member id.

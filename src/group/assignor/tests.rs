@@ -7,6 +7,7 @@ fn member(id: &str, instance: Option<&str>, topics: &[&str]) -> Subscription {
         member_id: id.into(),
         instance_id: instance.map(Into::into),
         topics: topics.iter().map(|t| (*t).into()).collect(),
+        ..Subscription::default()
     }
 }
 

@@ -84,6 +84,8 @@ impl Machine {
         self.generation = Some(joined.generation);
         self.assignor = Some(assignor);
         self.heartbeat = Heartbeat { in_flight: None, next: Some(now + self.config.heartbeat_interval) };
+        // When the others had joined is not known; that the session lived before is.
+        self.settled_at = self.session_from.or(Some(now));
         self.session_from = Some(now);
         let Some(members) = joined.members else {
             self.follow();
@@ -160,6 +162,7 @@ impl Machine {
             Err(failure) => return self.on_join_failure("SyncGroup", &failure, now),
         };
         self.session_lives(at);
+        self.settled_at = Some(at);
         self.backoff.reset();
         self.state = State::Stable;
         let (ours, foreign): (BTreeSet<_>, BTreeSet<_>) =

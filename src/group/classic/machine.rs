@@ -42,6 +42,9 @@ pub(crate) struct Machine {
     /// When the last request that the coordinator answered in this generation was *sent*: its own session clock
     /// started no earlier, so ours never outlives it.
     pub(super) session_from: Option<Instant>,
+    /// A moment at which the coordinator waited for nothing of this member. It expels a member that lets it wait for
+    /// JoinGroup or SyncGroup longer than the rebalance time-out, be its session alive or not.
+    pub(super) settled_at: Option<Instant>,
     /// After failures of JoinGroup, SyncGroup and LeaveGroup.
     pub(super) backoff: Backoff,
     pub(super) coordinator_backoff: Backoff,
@@ -138,11 +141,12 @@ impl Machine {
             generation: None,
             assignor: None,
             owned: BTreeSet::new(),
-            last_assigned: Claim::default(),
+            last_assigned: Claim { owned: Vec::new(), generation: -1 },
             lead: None,
             reason: "joining for the first time",
             heartbeat: Heartbeat::default(),
             session_from: None,
+            settled_at: None,
             backoff: Backoff::new(BACKOFF),
             coordinator_backoff: Backoff::new(BACKOFF),
             failed_searches: 0,
@@ -218,7 +222,7 @@ impl Machine {
         let heartbeat = (known && self.in_generation() && self.heartbeat.in_flight.is_none())
             .then_some(self.heartbeat.next)
             .flatten();
-        [coordinator, state, heartbeat, self.session_end()].into_iter().flatten().min()
+        [coordinator, state, heartbeat, self.membership_end()].into_iter().flatten().min()
     }
 
     /// The generation that a commit sent now belongs to; `None` while nothing may be committed.
@@ -260,7 +264,7 @@ impl Machine {
 
     /// What has lasted too long.
     fn expire(&mut self, now: Instant) {
-        if self.session_end().is_some_and(|end| now >= end) {
+        if self.membership_end().is_some_and(|end| now >= end) {
             self.reason = "the session expired";
             self.lose_membership(now, true);
         }

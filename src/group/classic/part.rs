@@ -88,6 +88,7 @@ impl Machine {
     fn leave_generation(&mut self) {
         self.generation = None;
         self.session_from = None;
+        self.settled_at = None;
         self.heartbeat = Heartbeat::default();
     }
 

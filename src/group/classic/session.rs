@@ -45,7 +45,12 @@ impl Machine {
     pub(super) fn on_heartbeat(&mut self, token: Token, result: Result<(), Failure>, now: Instant) {
         let Some((_, sent)) = self.heartbeat.in_flight.take_if(|(asked, _)| *asked == token) else { return };
         match result {
-            Ok(()) => self.session_lives(sent),
+            Ok(()) => {
+                self.session_lives(sent);
+                if matches!(self.state, State::Stable | State::Revoking { .. }) {
+                    self.settled_at = self.settled_at.max(Some(sent));
+                }
+            }
             Err(failure) => {
                 // An announced rebalance is an answer too: it renews the session.
                 if matches!(failure, Failure::Code(ErrorCode::REBALANCE_IN_PROGRESS)) {
@@ -100,7 +105,10 @@ impl Machine {
     }
 
     /// When the coordinator may count this member as gone, so that it must not act as an owner any more.
-    pub(super) fn session_end(&self) -> Option<Instant> {
-        self.session_from.filter(|_| self.in_generation()).map(|from| from + self.config.session_timeout)
+    pub(super) fn membership_end(&self) -> Option<Instant> {
+        let session = self.session_from.map(|from| from + self.config.session_timeout);
+        let settled = self.settled_at.filter(|_| !self.owned.is_empty());
+        let rebalance = settled.map(|at| at + self.config.rebalance_timeout);
+        [session, rebalance].into_iter().flatten().min().filter(|_| self.in_generation())
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Slot {
 
 #[derive(Debug, Clone)]
 pub(super) enum Request {
-    Join { member_id: Arc<str>, instance_id: Option<Arc<str>>, topics: Vec<TopicName> },
+    Join { member_id: Arc<str>, instance_id: Option<Arc<str>>, claim: Claim },
     Sync { member_id: Arc<str>, generation: i32, assignments: Assignments },
     Heartbeat { member_id: Arc<str>, generation: i32 },
     Leave { member_id: Arc<str> },
@@ -51,11 +51,13 @@ pub(super) struct Coordinator {
     leader: Arc<str>,
     ids: u64,
     replies: Vec<(Slot, Event)>,
+    protocol: &'static str,
 }
 
 impl Coordinator {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(protocol: &'static str) -> Self {
         Self {
+            protocol,
             members: BTreeMap::new(),
             pending: BTreeMap::new(),
             fenced: BTreeSet::new(),
@@ -79,8 +81,8 @@ impl Coordinator {
         self.expire(now);
         let Slot { token, .. } = slot;
         match request {
-            Request::Join { member_id, instance_id, topics } => {
-                if let Err((code, id)) = self.join(slot, member_id, instance_id, topics, now) {
+            Request::Join { member_id, instance_id, claim } => {
+                if let Err((code, id)) = self.join(slot, member_id, instance_id, claim, now) {
                     self.replies.push((slot, Event::Joined { token, result: Err((Failure::Code(code), id)) }));
                 }
             }
@@ -138,14 +140,19 @@ impl Coordinator {
         slot: Slot,
         member_id: Arc<str>,
         instance_id: Option<Arc<str>>,
-        topics: Vec<TopicName>,
+        claim: Claim,
         now: Instant,
     ) -> Result<(), (ErrorCode, Option<Arc<str>>)> {
         if self.fenced.contains(&member_id) {
             return Err((ErrorCode::FENCED_INSTANCE_ID, None));
         }
-        let subscription =
-            |id: &Arc<str>| Subscription { member_id: id.clone(), instance_id: instance_id.clone(), topics };
+        let subscription = |id: &Arc<str>| Subscription {
+            member_id: id.clone(),
+            instance_id: instance_id.clone(),
+            topics: vec!["t".into()],
+            owned: claim.owned,
+            generation: claim.generation,
+        };
         if member_id.is_empty() {
             self.ids += 1;
             let id: Arc<str> = format!("{:04x}-{}", fastrand::Rng::with_seed(self.ids).u16(..), self.ids).into();
@@ -155,7 +162,7 @@ impl Coordinator {
             }
             let old = self.members.iter().find(|(_, m)| m.subscription.instance_id == instance_id);
             if let Some(old) = old.map(|(old, _)| old.clone()) {
-                self.replace(slot, &old, id, now);
+                self.replace(slot, &old, subscription(&id), now);
             } else {
                 self.add(slot, subscription(&id), now);
             }
@@ -167,12 +174,19 @@ impl Coordinator {
         }
         let leads = self.leader == member_id;
         let member = self.members.get_mut(&member_id).ok_or((ErrorCode::UNKNOWN_MEMBER_ID, None))?;
+        let subscription = subscription(&member_id);
+        let changed = member.subscription != subscription;
+        member.subscription = subscription;
         match self.phase {
             Phase::Preparing { .. } => {
                 member.joining = Some(slot);
                 self.try_complete(now);
             }
-            Phase::Stable if leads => {
+            Phase::Stable if leads || changed => {
+                member.joining = Some(slot);
+                self.prepare(now);
+            }
+            Phase::Completing { .. } if changed => {
                 member.joining = Some(slot);
                 self.prepare(now);
             }
@@ -194,10 +208,11 @@ impl Coordinator {
     }
 
     /// A static member came back under a new id (KIP-345), the leader with `skip_assignment` (KIP-814).
-    fn replace(&mut self, slot: Slot, old: &Arc<str>, id: Arc<str>, now: Instant) {
+    fn replace(&mut self, slot: Slot, old: &Arc<str>, subscription: Subscription, now: Instant) {
         let Some(mut member) = self.members.remove(old) else { return };
         self.fenced.insert(old.clone());
-        member.subscription.member_id = id.clone();
+        let id = subscription.member_id.clone();
+        member.subscription = subscription;
         member.session_end = now + SESSION;
         member.syncing = None;
         let led = self.leader == *old;
@@ -258,7 +273,8 @@ impl Coordinator {
     fn reply_joined(&mut self, slot: Slot, id: &Arc<str>, skip_assignment: bool) {
         let members = (self.leader == *id).then(|| self.members.values().map(|m| m.subscription.clone()).collect());
         let generation = self.generation;
-        let joined = Joined { member_id: id.clone(), generation, protocol: "range".into(), members, skip_assignment };
+        let joined =
+            Joined { member_id: id.clone(), generation, protocol: self.protocol.into(), members, skip_assignment };
         self.replies.push((slot, Event::Joined { token: slot.token, result: Ok(joined) }));
     }
 

@@ -1,6 +1,7 @@
 //! The machine in virtual time: `into` and `out_of` go through its transitions and errors one by one, `model` runs
 //! whole groups against a model coordinator under seeded faults.
 
+mod cooperative;
 mod coordinator;
 mod into;
 mod model;
@@ -36,6 +37,7 @@ fn cut() -> Failure {
 /// One machine and its clock.
 struct Bench {
     machine: Machine,
+    protocol: &'static str,
     now: Instant,
 }
 
@@ -61,7 +63,8 @@ impl Bench {
     #[allow(clippy::disallowed_methods)] // A starting point for virtual time.
     fn new(config: GroupConfig) -> Self {
         let now = Instant::now();
-        Self { machine: Machine::new(config, 1, now), now }
+        let protocol = config.assignors.first().map_or("", |assignor| assignor.name());
+        Self { machine: Machine::new(config, 1, now), protocol, now }
     }
 
     /// Joined at generation 1 as a follower, owning `owned`.
@@ -91,8 +94,13 @@ impl Bench {
     }
 
     fn joined(&mut self, token: Token, generation: i32, members: Option<Vec<Subscription>>) {
-        let joined =
-            Joined { member_id: "m1".into(), generation, protocol: "range".into(), members, skip_assignment: false };
+        let joined = Joined {
+            member_id: "m1".into(),
+            generation,
+            protocol: self.protocol.into(),
+            members,
+            skip_assignment: false,
+        };
         self.tell(Event::Joined { token, result: Ok(joined) });
     }
 
@@ -136,7 +144,8 @@ impl Bench {
 }
 
 fn member(id: &str, topics: &[&str]) -> Subscription {
-    Subscription { member_id: id.into(), instance_id: None, topics: topics.iter().map(|t| (*t).into()).collect() }
+    let topics = topics.iter().map(|t| (*t).into()).collect();
+    Subscription { member_id: id.into(), topics, ..Subscription::default() }
 }
 
 fn seconds(n: u64) -> Duration {
