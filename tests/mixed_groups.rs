@@ -182,7 +182,7 @@ impl<'a> MixedGroup<'a> {
             async move {
                 let (partition, offset, key) = (message.partition(), message.offset(), message.key());
                 log.record(What::Start, partition, offset, key, &[]);
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
                 log.record(What::Done, partition, offset, key, &[]);
                 Ok::<_, std::io::Error>(())
             }

@@ -33,6 +33,7 @@ public final class MixedMember implements ConsumerRebalanceListener {
         properties.put("client.id", client);
         properties.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + switch (assignor) {
             case "range" -> "RangeAssignor";
+            case "sticky" -> "StickyAssignor";
             case "cooperative-sticky" -> "CooperativeStickyAssignor";
             default -> throw new IllegalArgumentException(assignor);
         });
