@@ -5,16 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::assignor::{Assignments, Claim, Subscription};
+use super::assignor::{self, Assignments, Claim};
 use super::classic::{Failure, Joined};
 use super::types::{Generation, GroupConfig};
 use crate::client::types::TopicPartition;
 use crate::client::{Cluster, Use};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Connection;
-use crate::wire::messages::consumer_protocol::{
-    Blob, ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartitions,
-};
+use crate::wire::messages::consumer_protocol::{Blob, ConsumerProtocolAssignment, TopicPartitions};
 use crate::wire::messages::{heartbeat, join_group, leave_group, sync_group};
 use crate::wire::{ErrorCode, StrBytes};
 
@@ -67,8 +65,8 @@ impl Calls {
         &self,
         broker: i32,
         member_id: Arc<str>,
-        claim: &Claim,
         reason: &'static str,
+        claim: &Claim,
     ) -> Result<Joined, (Failure, Option<Arc<str>>)> {
         let config = &self.config;
         let connection = self.connection(broker, self.joining.clone()).await.map_err(|e| (e, None))?;
@@ -96,11 +94,16 @@ impl Calls {
             return Err((Failure::Code(response.error_code), id));
         }
         let leads = response.leader == response.member_id;
+        let protocol = response.protocol_name.unwrap_or_default().to_string();
+        let subscription = |member: join_group::Member| {
+            let instance_id = member.group_instance_id.map(|id| Arc::from(&*id));
+            assignor::decode(&protocol, Arc::from(&*member.member_id), instance_id, member.metadata)
+        };
         Ok(Joined {
             members: leads.then(|| response.members.into_iter().map(subscription).collect()),
             member_id: Arc::from(&*response.member_id),
             generation: response.generation_id,
-            protocol: response.protocol_name.unwrap_or_default().to_string(),
+            protocol,
             skip_assignment: response.skip_assignment,
         })
     }
@@ -193,32 +196,15 @@ impl Calls {
         self.cluster.connection(broker, use_).await.map_err(Failure::Call)
     }
 
-    fn protocols(&self, _claim: &Claim) -> Result<Vec<join_group::Protocol>> {
-        let topics: Vec<StrBytes> = self.config.topics.iter().map(|t| t.clone().into()).collect();
-        let encode = |assignor: &super::Assignor| {
-            let subscription = ConsumerProtocolSubscription { topics: topics.clone(), ..Default::default() };
-            let metadata = subscription.to_blob(assignor.subscription_version())?;
+    fn protocols(&self, claim: &Claim) -> Result<Vec<join_group::Protocol>> {
+        // Among eager assignors `cooperative-sticky` runs eagerly too: everything was given up before.
+        let (none, eager) = (Claim::default(), !self.config.is_cooperative());
+        let encode = |&assignor: &super::Assignor| {
+            let claim = if eager && assignor.is_cooperative() { &none } else { claim };
+            let metadata = assignor::encode(assignor, &self.config.topics, claim)?;
             Ok(join_group::Protocol { name: assignor.name().into(), metadata })
         };
         self.config.assignors.iter().map(encode).collect()
-    }
-}
-
-/// A member as this leader reads it. One that cannot be read gets nothing, rather than stop the whole group.
-fn subscription(member: join_group::Member) -> Subscription {
-    let member_id: Arc<str> = Arc::from(&*member.member_id);
-    let topics = match ConsumerProtocolSubscription::from_blob(member.metadata) {
-        Ok((_, blob)) => blob.topics.iter().map(|t| Arc::from(&**t)).collect(),
-        Err(error) => {
-            tracing::warn!(target: "dispatcher::group", %member_id, %error, "a member's subscription cannot be read: it is assigned nothing");
-            Vec::new()
-        }
-    };
-    Subscription {
-        member_id,
-        instance_id: member.group_instance_id.map(|id| Arc::from(&*id)),
-        topics,
-        ..Subscription::default()
     }
 }
 

@@ -248,7 +248,7 @@ impl Driver {
         let (calls, broker) = (self.calls.clone(), self.coordinator);
         self.join = Some(Box::pin(async move {
             let result = match broker {
-                Some(broker) => calls.join(broker, member_id, &claim, reason).await,
+                Some(broker) => calls.join(broker, member_id, reason, &claim).await,
                 None => Err((no_coordinator(), None)),
             };
             Event::Joined { token, result }

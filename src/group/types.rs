@@ -46,7 +46,7 @@ impl GroupConfig {
             group_id: group_id.into(),
             instance_id: None,
             topics: topics.into_iter().collect(),
-            assignors: vec![Assignor::Range],
+            assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
             session_timeout: Duration::from_secs(30),
             heartbeat_interval: Duration::from_secs(3),
             rebalance_timeout: Duration::from_secs(60),

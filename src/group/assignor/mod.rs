@@ -1,14 +1,19 @@
-//! How a group's leader deals partitions out: pure functions, bit for bit what Kafka's Java assignors compute, so
-//! that any member of a mixed group may lead. The machine calls [`Assignor::assign`] once per rebalance it leads.
+//! How a group's leader deals partitions out: pure functions that follow Kafka's Java assignors, so that any member of
+//! a mixed group may lead. The machine calls [`Assignor::assign`] once per rebalance it leads. `range` and `roundrobin`
+//! are bit for bit Java's; of the sticky ones, whose outcome in Java hangs on the order of a hash map, the rules are.
+//! Racks are not looked at.
 
 mod range;
 mod round_robin;
+mod sticky;
+mod subscription;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use self::subscription::{Claim, decode, encode};
 use crate::client::types::{TopicName, TopicPartition};
 
 /// A strategy that deals the partitions of a group's topics out to its members.
@@ -21,7 +26,11 @@ pub enum Assignor {
     Range,
     /// All partitions of all topics in turn. Kafka's `roundrobin`.
     RoundRobin,
-    /// Kafka's `cooperative-sticky`.
+    /// As even as can be, and within that every member keeps what it had; but each gives up everything before a
+    /// rebalance, as with `Range`. Kafka's `sticky`.
+    Sticky,
+    /// As [`Sticky`](Self::Sticky), and only the partitions that change their owner stop in a rebalance: one that does
+    /// is given up in one round and handed out in the next (KIP-429). Kafka's `cooperative-sticky`.
     CooperativeSticky,
 }
 
@@ -31,36 +40,34 @@ impl Assignor {
         match self {
             Self::Range => "range",
             Self::RoundRobin => "roundrobin",
+            Self::Sticky => "sticky",
             Self::CooperativeSticky => "cooperative-sticky",
         }
     }
 
+    /// Whether members may keep their partitions through a rebalance. They do when this holds for their whole list.
     pub(crate) fn is_cooperative(self) -> bool {
-        matches!(self, Self::CooperativeSticky)
+        self == Self::CooperativeSticky
     }
 
     /// The version of the subscription sent under this assignor's name. Version 0 has no field after `user_data`:
     /// the Go dispatcher's sarama, as leader, refuses any byte behind it.
     pub(crate) fn subscription_version(self) -> i16 {
         match self {
-            Self::Range | Self::RoundRobin => 0,
+            Self::Range | Self::RoundRobin | Self::Sticky => 0,
             Self::CooperativeSticky => 3,
         }
     }
 
-    /// Deals out all partitions. `counts` gives the partitions of each existing topic; topics it lacks are left out.
+    /// Deals out all partitions, except that `cooperative-sticky` leaves out those that another member must give up
+    /// first. `counts` gives the partitions of each existing topic; topics it lacks are left out.
     /// Every member has an entry in the answer, if only an empty one.
     pub(crate) fn assign(self, members: &[Subscription], counts: &BTreeMap<TopicName, i32>) -> Assignments {
         match self {
             Self::Range => range::assign(members, counts),
             Self::RoundRobin => round_robin::assign(members, counts),
-            Self::CooperativeSticky => {
-                let mut all = round_robin::assign(members, counts);
-                for (id, given) in &mut all {
-                    given.retain(|tp| members.iter().all(|m| m.member_id == *id || !m.owned.contains(tp)));
-                }
-                all
-            }
+            Self::Sticky => sticky::assign(members, counts),
+            Self::CooperativeSticky => sticky::assign_cooperative(members, counts),
         }
     }
 }
@@ -71,25 +78,27 @@ impl fmt::Display for Assignor {
     }
 }
 
-/// What a member owns when it joins.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Claim {
-    pub(crate) owned: Vec<TopicPartition>,
-    pub(crate) generation: i32,
-}
-
 /// What each member gets, by member id.
 pub(crate) type Assignments = BTreeMap<Arc<str>, Vec<TopicPartition>>;
 
 /// One member as the leader sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub(crate) member_id: Arc<str>,
     /// Set for static members (KIP-345).
     pub(crate) instance_id: Option<Arc<str>>,
     pub(crate) topics: Vec<TopicName>,
+    /// What the member says it owns (`cooperative-sticky`) or owned before this rebalance (`sticky`). Only a claim:
+    /// it may be out of date, double, or name what does not exist.
     pub(crate) owned: Vec<TopicPartition>,
+    /// The generation in which it got them; -1 unknown.
     pub(crate) generation: i32,
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Self { member_id: "".into(), instance_id: None, topics: Vec::new(), owned: Vec::new(), generation: -1 }
+    }
 }
 
 /// Java's `MemberInfo` order: static members first, by instance id; then the others by member id.

@@ -1,13 +1,17 @@
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::*;
+
+mod against_java;
 
 fn member(id: &str, instance: Option<&str>, topics: &[&str]) -> Subscription {
     Subscription {
         member_id: id.into(),
         instance_id: instance.map(Into::into),
         topics: topics.iter().map(|t| (*t).into()).collect(),
-        ..Subscription::default()
+        ..Default::default()
     }
 }
 

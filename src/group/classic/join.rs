@@ -25,7 +25,7 @@ impl Machine {
         if !self.config.is_cooperative() {
             return self.last_assigned.clone();
         }
-        Claim { owned: self.owned.iter().cloned().collect(), generation: self.generation.unwrap_or(-1) }
+        Claim { owned: self.owned.clone(), generation: self.generation.unwrap_or(-1) }
     }
 
     /// `result`'s member id is the one that comes with MEMBER_ID_REQUIRED.
@@ -176,7 +176,7 @@ impl Machine {
             self.act(Action::Warning(Error::new(ErrorKind::Protocol, text)));
         }
         if let Some(generation) = self.generation() {
-            self.last_assigned = Claim { owned: ours.iter().cloned().collect(), generation: generation.id };
+            self.last_assigned = Claim { owned: ours.clone(), generation: generation.id };
             let partitions = ours.difference(&self.owned).cloned().collect();
             self.act(Action::Assigned { partitions, generation });
         }

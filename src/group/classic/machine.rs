@@ -141,7 +141,7 @@ impl Machine {
             generation: None,
             assignor: None,
             owned: BTreeSet::new(),
-            last_assigned: Claim { owned: Vec::new(), generation: -1 },
+            last_assigned: Claim::default(),
             lead: None,
             reason: "joining for the first time",
             heartbeat: Heartbeat::default(),

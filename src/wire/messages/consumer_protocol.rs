@@ -1,6 +1,7 @@
 //! The blobs of the `consumer` group protocol: what a member subscribes to (inside JoinGroup) and what the leader
 //! assigns (inside SyncGroup). Each starts with its own version. Members of a group may be newer than this client,
-//! so decoding is lenient: a later version is read as the newest known one, and trailing bytes are ignored.
+//! so decoding is lenient: a later version is read as the newest known one, and trailing bytes are ignored. The user
+//! data of the `sticky` assignor carries no version.
 
 use bytes::Bytes;
 
@@ -29,6 +30,15 @@ message! {
     {
         assigned_partitions: Vec<TopicPartitions>,
         user_data: Option<Bytes>,
+    }
+}
+
+message! {
+    data StickyUserData, versions 0..=1;
+
+    {
+        previous_assignment: Vec<TopicPartitions>,
+        generation: i32 [1..] = -1,
     }
 }
 

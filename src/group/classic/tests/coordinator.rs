@@ -150,7 +150,7 @@ impl Coordinator {
             member_id: id.clone(),
             instance_id: instance_id.clone(),
             topics: vec!["t".into()],
-            owned: claim.owned,
+            owned: claim.owned.into_iter().collect(),
             generation: claim.generation,
         };
         if member_id.is_empty() {

@@ -129,7 +129,7 @@ fn a_protocol_that_was_not_offered_is_fatal() {
     due!(bench, Join { token });
     let joined = Joined { member_id: "m1".into(), generation: 1, protocol: "sticky".into(), ..Joined::default() };
     bench.tell(Event::Joined { token, result: Ok(joined) });
-    assert!(bench.failed().to_string().contains("[range]"));
+    assert!(bench.failed().to_string().contains("[range, cooperative-sticky]"));
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl Bench {
 
 fn member(id: &str, topics: &[&str]) -> Subscription {
     let topics = topics.iter().map(|t| (*t).into()).collect();
-    Subscription { member_id: id.into(), topics, ..Subscription::default() }
+    Subscription { member_id: id.into(), topics, ..Default::default() }
 }
 
 fn seconds(n: u64) -> Duration {
