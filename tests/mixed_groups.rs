@@ -41,6 +41,16 @@ async fn we_follow_in_a_group_of_java_and_librdkafka_with_range() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn we_lead_a_group_of_java_with_sticky() {
+    we_lead(KAFKA_4, "sticky", Java, Java).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn we_follow_in_a_group_of_java_with_sticky() {
+    we_follow(KAFKA_4, "sticky", Java, Java).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn we_lead_a_group_of_java_and_librdkafka_with_cooperative_sticky() {
     we_lead(KAFKA_4, "cooperative-sticky", Java, Librdkafka).await;
 }
@@ -191,6 +201,7 @@ impl<'a> MixedGroup<'a> {
         let subscribe = match self.assignor.as_str() {
             // What we send unasked is what the others must be able to read.
             "range" => subscribe,
+            "sticky" => subscribe.assignors([Assignor::Sticky]),
             "cooperative-sticky" => subscribe.assignors([Assignor::CooperativeSticky]),
             other => panic!("no assignor {other}"),
         };
@@ -243,13 +254,14 @@ impl<'a> MixedGroup<'a> {
         let fair = PARTITIONS as usize / self.members.len();
         assert!(owners.values().all(|of| (fair..=fair + 1).contains(&of.len())), "the shares are uneven: {owners:?}");
         self.messages_reach(&owners).await;
-        if self.assignor == "cooperative-sticky" {
+        if self.assignor.ends_with("sticky") {
             self.only_what_must_has_moved(&owners);
         }
         self.owners = owners;
     }
 
-    /// Partitions change hands only to a member that came or from one that left, and the others were not interrupted.
+    /// Partitions change hands only to a member that came or from one that left; the others are not interrupted, unless
+    /// everybody has to give up everything.
     fn only_what_must_has_moved(&mut self, owners: &Owners) {
         for (client_id, now) in owners {
             let Some(before) = self.owners.get(client_id) else { continue };
@@ -262,7 +274,8 @@ impl<'a> MixedGroup<'a> {
                     self.owners
                 );
             }
-            if let Some(Member::Foreign(member)) = self.members.get_mut(client_id) {
+            let cooperative = self.assignor == "cooperative-sticky";
+            if let Some(Member::Foreign(member)) = self.members.get_mut(client_id).filter(|_| cooperative) {
                 let (kept, revoked) = (before & now, member.take_revoked());
                 assert!(kept.is_disjoint(&revoked), "{client_id} kept {kept:?}, and was told to give up {revoked:?}");
             }
