@@ -105,7 +105,7 @@ impl Member {
             .concurrency(group.concurrency)
             .order(group.order)
             .on_failure(group.on_failure)
-            .assignors([group.assignor])
+            .assignors(group.assignors.iter().copied())
             .session_timeout(group.session_timeout)
             .commit_interval(group.commit_interval)
             .drain_timeout(group.drain_timeout)

@@ -54,7 +54,7 @@ pub(crate) struct GroupPlan {
     pub(crate) skip_existing: bool,
     pub(crate) static_members: bool,
     pub(crate) spawn_each: bool,
-    pub(crate) assignor: Assignor,
+    pub(crate) assignors: Vec<Assignor>,
     pub(crate) session_timeout: Duration,
     pub(crate) commit_interval: Duration,
     pub(crate) drain_timeout: Duration,
@@ -121,6 +121,9 @@ impl Plan {
         let compacted = mood != Mood::Calm && d.chance(0.1);
         let mut group = GroupPlan::draw(&mut d, mood);
         group.static_members &= version >= KafkaVersion::V2_3;
+        if !crate::regressions::is_eager(seed) {
+            group.sticky(&mut Dice::new(seed, "assignors"));
+        }
         let members = d.number(1..=3) as u32;
         let lives = lives(&mut Dice::new(seed, "lives"), mood, members, until, group.static_members);
         let mut d = Dice::new(seed, "senders");
@@ -192,7 +195,7 @@ impl GroupPlan {
             skip_existing: d.chance(0.1),
             static_members: d.chance(0.2),
             spawn_each: d.chance(0.2),
-            assignor: d.pick(&[Assignor::Range, Assignor::RoundRobin]),
+            assignors: vec![d.pick(&[Assignor::Range, Assignor::RoundRobin])],
             session_timeout,
             commit_interval: d.ms(20..=2_000),
             drain_timeout: if calm { d.ms(5_000..=10_000) } else { d.ms(200..=10_000) },
@@ -201,6 +204,18 @@ impl GroupPlan {
             fetch_memory: d.pick(&[1 << 12, 1 << 14, 1 << 16, 64 << 20, 64 << 20]),
             max_held: d.pick(&[1, 10, 10_000, 10_000]),
             request_timeout: d.ms(2_000..=10_000),
+        }
+    }
+}
+
+impl GroupPlan {
+    /// Most groups rebalance cooperatively.
+    fn sticky(&mut self, d: &mut Dice) {
+        match d.number(0..=9) {
+            0..5 => self.assignors = vec![Assignor::CooperativeSticky],
+            5 => self.assignors = vec![Assignor::Sticky],
+            6 => self.assignors = vec![Assignor::CooperativeSticky, Assignor::Range],
+            _ => {}
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Seeds that once failed, and why. They run always, though any change to the order of events makes another run of a
 //! seed: what it found has a test beside the code too.
 
-/// A seed and what it found.
-pub(crate) const SEEDS: &[(u64, &str)] = &[
+/// A seed and what it found, when all groups were eager. Its schedule is drawn as then.
+pub(crate) const EAGER: &[(u64, &str)] = &[
     (6, "P: the group's driver turned in circles while a commit's retry waited for a coordinator that was gone"),
     (18, "L: a partly handled block stayed after its last unhandled record, and its bytes stopped the fetcher"),
     (33, "L: a source waited for room that only the batches it had not yet delivered could make"),
@@ -20,3 +20,16 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
     (619629, "P: batches behind one under way at a former leader ran out of time only with its answer"),
     (5267, "the same seed was two different runs: tokio's watch wakes its waiters in random order"),
 ];
+
+/// A seed and what it found.
+pub(crate) const LATER: &[(u64, &str)] = &[];
+
+/// All of them.
+pub(crate) fn all() -> impl Iterator<Item = (u64, &'static str)> {
+    EAGER.iter().chain(LATER).copied()
+}
+
+/// Whether the group of this seed's schedule must be eager.
+pub(crate) fn is_eager(seed: u64) -> bool {
+    EAGER.iter().any(|(eager, _)| *eager == seed)
+}

@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::directed;
 use crate::field::run_all;
 use crate::plan::Plan;
-use crate::regressions::SEEDS;
+use crate::regressions;
 use crate::run::{Verdict, run, run_plan};
 
 /// One in so many seeds is run twice, to see that it does the same.
@@ -53,7 +53,7 @@ pub(crate) fn all(args: &Args) -> bool {
 
 fn tests(args: &Args) -> Vec<Test<'_>> {
     let mut tests: Vec<Test<'_>> = vec![
-        ("simulation::regressions".into(), Box::new(regressions)),
+        ("simulation::regressions".into(), Box::new(known)),
         ("simulation::a_seed_is_the_same_run_again".into(), Box::new(|| twice(args))),
         ("simulation::seeds".into(), Box::new(|| seeds(args))),
     ];
@@ -75,15 +75,15 @@ fn report(seed: u64, violations: &[String]) -> String {
     format!("seed {seed} failed: {}{others}\nreplay: {}", violations[0], replay_command(seed))
 }
 
-fn regressions() -> Result<String, String> {
-    let seeds: Vec<u64> = SEEDS.iter().map(|(seed, _)| *seed).collect();
+fn known() -> Result<String, String> {
+    let seeds: Vec<u64> = regressions::all().map(|(seed, _)| seed).collect();
     let mut failed = Vec::new();
     run_all(
         &seeds,
         || (),
         |seed, verdict| {
             if !verdict.violations.is_empty() {
-                let once = SEEDS.iter().find(|(s, _)| *s == seed).map_or("", |(_, why)| why);
+                let once = regressions::all().find(|(s, _)| *s == seed).map_or("", |(_, why)| why);
                 failed.push(format!("{}\nonce it found: {once}", report(seed, &verdict.violations)));
             }
             true

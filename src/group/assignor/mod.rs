@@ -51,12 +51,9 @@ impl Assignor {
     }
 
     /// The version of the subscription sent under this assignor's name. Version 0 has no field after `user_data`:
-    /// the Go dispatcher's sarama, as leader, refuses any byte behind it.
+    /// the Go dispatcher's sarama, as leader, refuses any byte behind it. It knows no cooperative assignor.
     pub(crate) fn subscription_version(self) -> i16 {
-        match self {
-            Self::Range | Self::RoundRobin | Self::Sticky => 0,
-            Self::CooperativeSticky => 3,
-        }
+        if self.is_cooperative() { 3 } else { 0 }
     }
 
     /// Deals out all partitions, except that `cooperative-sticky` leaves out those that another member must give up

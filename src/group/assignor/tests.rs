@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::*;
 
 mod against_java;
+mod promises;
+mod subscriptions;
 
 fn member(id: &str, instance: Option<&str>, topics: &[&str]) -> Subscription {
     Subscription {
@@ -79,7 +81,7 @@ fn static_members_come_first_by_instance_id() {
 
 #[test]
 fn a_topic_that_does_not_exist_is_left_out_and_every_member_has_an_entry() {
-    for assignor in [Assignor::Range, Assignor::RoundRobin] {
+    for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky, Assignor::CooperativeSticky] {
         let assigned = assignor.assign(&[member("a", None, &["missing"])], &counts(&[("other", 4)]));
         assert!(assigned["a"].is_empty());
     }

@@ -35,18 +35,19 @@ fn hand_out(problem: &Problem<'_>, deal: &mut Deal<'_>) {
     }
 }
 
-/// Moves partitions along chains from a member with the most to one with at least two less. Where no chain does that,
-/// the members reached are as even as they get, and nothing that concerns the others goes through them.
+/// Moves partitions along chains from the member with the most to one with at least two less. Where no chain does
+/// that, the members reached are as even as they get, and nothing that concerns the others goes through them.
 fn even_out(problem: &Problem<'_>, deal: &mut Deal<'_>, budget: &mut Budget) {
     let mut settled = vec![true; deal.members()];
     problem.topics.iter().flat_map(|t| &t.subscribers).for_each(|&m| settled[m] = false);
     while !budget.is_spent() {
         let open = (0..deal.members()).filter(|&m| !settled[m]);
-        let Some(most) = open.map(|m| deal.load(m)).max() else { return };
+        let Some(most) = open.max_by_key(|&m| deal.load(m)) else { return };
         let reach = deal.reach(most, &settled, budget);
-        match reach.least {
-            Some(least) if deal.load(least) + 2 <= most => deal.shift(&reach.chain_to(least)),
-            _ => reach.members().for_each(|m| settled[m] = true),
+        if deal.load(reach.least) + 2 <= deal.load(most) {
+            deal.shift(&reach.chain_to(reach.least));
+        } else {
+            reach.members().for_each(|m| settled[m] = true);
         }
     }
 }

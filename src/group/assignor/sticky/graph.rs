@@ -14,8 +14,8 @@ impl Budget {
         self.0 == 0
     }
 
-    fn spend(&mut self) {
-        self.0 = self.0.saturating_sub(1);
+    fn spend(&mut self, edges: usize) {
+        self.0 = self.0.saturating_sub(edges);
     }
 }
 
@@ -51,12 +51,12 @@ enum Node {
 /// Nodes in the order of the moves: from a member directly to another is the way home of one of the other's partitions.
 pub(super) struct Chain(Vec<Node>);
 
-/// What chains reach from the members with the most.
+/// What chains reach from a member.
 pub(super) struct Reach {
     members: usize,
     from: Vec<Option<Option<usize>>>,
     /// The member with the least, and among such the one at the least cost.
-    pub(super) least: Option<usize>,
+    pub(super) least: usize,
 }
 
 impl Reach {
@@ -167,26 +167,26 @@ impl<'a> Deal<'a> {
         guests.find(|&&p| self.problem.owners[p] == Some(owner)).copied()
     }
 
-    /// Searches from all members with load `most`, passing over those `settled`, cheapest moves first. Stops at a
-    /// member that nobody else undercuts.
-    pub(super) fn reach(&self, most: usize, settled: &[bool], budget: &mut Budget) -> Reach {
+    /// Searches from one member, passing over those `settled`, cheapest moves first. Stops at a member with the least
+    /// of all.
+    pub(super) fn reach(&self, start: usize, settled: &[bool], budget: &mut Budget) -> Reach {
         let members = self.members();
         let mut from = vec![None; members + self.problem.topics.len()];
-        let open = || (0..members).filter(|&m| !settled[m]);
-        let floor = open().map(|m| self.loads[m]).min().unwrap_or_default();
-        let mut queue: VecDeque<_> = open().filter(|&m| self.loads[m] == most).collect();
-        queue.iter().for_each(|&m| from[m] = Some(None));
-        let mut least = queue.front().copied();
+        let floor = (0..members).filter(|&m| !settled[m]).map(|m| self.loads[m]).min().unwrap_or_default();
+        budget.spend(from.len());
+        from[start] = Some(None);
+        let mut least = start;
         // The moves that cost something wait at the back of the queue.
         let (mut cost, mut seen) = (vec![usize::MAX; from.len()], vec![false; from.len()]);
-        queue.iter().for_each(|&m| cost[m] = 0);
+        cost[start] = 0;
+        let mut queue = VecDeque::from([start]);
         while let Some(node) = queue.pop_front() {
             if std::mem::replace(&mut seen[node], true) {
                 continue;
             }
             if node < members {
                 for (&topic, held) in &self.held[node] {
-                    budget.spend();
+                    budget.spend(1);
                     let (next, free) = (members + topic, !held.guests.is_empty());
                     let cost_here = cost[node] + usize::from(!free);
                     if cost_here < cost[next] {
@@ -197,13 +197,13 @@ impl<'a> Deal<'a> {
                 continue;
             }
             for &member in &self.problem.topics[node - members].subscribers {
-                budget.spend();
+                budget.spend(1);
                 if settled[member] || from[member].is_some() {
                     continue;
                 }
                 (cost[member], from[member]) = (cost[node], Some(Some(node)));
-                if least.is_none_or(|l| self.loads[member] < self.loads[l]) {
-                    least = Some(member);
+                if self.loads[member] < self.loads[least] {
+                    least = member;
                     if self.loads[member] == floor {
                         return Reach { members, from, least };
                     }
@@ -225,16 +225,17 @@ impl<'a> Deal<'a> {
         // Bellman and Ford's search, from everywhere at once: a ring among the `from`s is one with a cost below 0.
         for _ in 0..=nodes {
             search.again = false;
+            budget.spend(nodes);
             for node in 0..nodes {
                 if !std::mem::take(&mut search.due[node]) {
                     continue;
                 }
                 if node < members {
                     for (&topic, held) in &self.held[node] {
-                        budget.spend();
+                        budget.spend(1);
                         search.edge(node, members + topic, i32::from(held.guests.is_empty()));
                         for owner in held.guests.iter().filter_map(|&p| self.problem.owners[p]) {
-                            budget.spend();
+                            budget.spend(1);
                             search.edge(node, owner, -1);
                         }
                     }
@@ -245,7 +246,7 @@ impl<'a> Deal<'a> {
                         None => Some(&self.problem.topics[node - members].subscribers),
                     };
                     for &member in next.into_iter().flatten() {
-                        budget.spend();
+                        budget.spend(1);
                         search.edge(node, member, 0);
                     }
                 }

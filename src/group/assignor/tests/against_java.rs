@@ -47,14 +47,14 @@ fn digits(rows: &Value) -> impl Iterator<Item = (i32, i32, char)> {
 }
 
 /// Java's: the sum over all pairs of members; 0 is perfect.
-fn balance(assignments: &Assignments) -> usize {
+pub(super) fn balance(assignments: &Assignments) -> usize {
     let loads: Vec<_> = assignments.values().map(Vec::len).collect();
     loads.iter().enumerate().map(|(i, a)| loads[..i].iter().map(|b| a.abs_diff(*b)).sum::<usize>()).sum()
 }
 
 /// The partitions whose one rightful owner could have kept them and did not.
-fn moved(case: &Case, assignments: &Assignments) -> usize {
-    let owners = rightful_owners(&case.members, &case.counts);
+pub(super) fn moved(members: &[Subscription], counts: &BTreeMap<TopicName, i32>, assignments: &Assignments) -> usize {
+    let owners = rightful_owners(members, counts);
     owners.iter().filter(|(tp, owner)| !assignments[*owner].contains(tp)).count()
 }
 
@@ -67,7 +67,8 @@ fn sticky_plans_are_as_even_as_javas_and_move_no_more() {
         let plan = Assignor::Sticky.assign(&case.members, &case.counts);
         let (ours, theirs) = (balance(&plan), balance(&case.plan));
         assert!(ours <= theirs, "case {number}: balance {ours}, Java's {theirs}");
-        let (our_moves, their_moves) = (moved(case, &plan), moved(case, &case.plan));
+        let moves = |plan| moved(&case.members, &case.counts, plan);
+        let (our_moves, their_moves) = (moves(&plan), moves(&case.plan));
         if ours == theirs {
             assert!(our_moves <= their_moves, "case {number}: {our_moves} moves, Java's {their_moves}");
         }
@@ -97,10 +98,7 @@ fn what_is_given_up_first_is_what_java_holds_back() {
 }
 
 /// The members that alone claim a partition in the newest generation in which it is claimed, and may keep it.
-pub(super) fn rightful_owners(
-    members: &[Subscription],
-    counts: &BTreeMap<TopicName, i32>,
-) -> BTreeMap<TopicPartition, Arc<str>> {
+fn rightful_owners(members: &[Subscription], counts: &BTreeMap<TopicName, i32>) -> BTreeMap<TopicPartition, Arc<str>> {
     let keeps = |tp: &TopicPartition, m: &Subscription| {
         m.topics.contains(&tp.topic) && counts.get(&tp.topic).is_some_and(|n| (0..*n).contains(&tp.partition))
     };
