@@ -83,11 +83,11 @@ async fn we_follow(version: &str, assignor: &str, leader: Client, another: Clien
 /// Members join one after the other, so that the first one leads, and leave one after the other.
 async fn mixed(version: &str, assignor: &str, members: &[Who], leaving: &[usize]) {
     let foreign = members.iter().filter_map(|who| if let Of(client) = who { Some(client) } else { None });
-    let missing: Vec<_> = foreign.filter(|client| client.program_or_skip().is_none()).collect();
-    let Some(kafka) = Kafka::builder().version(version).shared_or_skip() else { return };
-    if !missing.is_empty() {
+    let foreign: BTreeSet<_> = foreign.collect();
+    if foreign.into_iter().any(|client| client.program_or_skip().is_none()) {
         return;
     }
+    let Some(kafka) = Kafka::builder().version(version).shared_or_skip() else { return };
     let mut group = MixedGroup::new(&kafka, assignor).await;
     let load = Load::start(group.dispatcher.clone(), &group.topic, 1_000, Duration::from_millis(80));
     for who in members {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use dispatcher_testcontainers::{Tools, or_skip};
 use serde::Deserialize;
 
 use super::go;
-use crate::common::KAFKA_4;
 use crate::common::librdkafka::python_or_skip;
 use crate::common::log::{HandlerLog, What};
+use crate::common::{KAFKA_4, skip};
 
 /// Whose consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,10 +28,10 @@ impl Client {
     /// The program of this client, ready for the arguments of [`ForeignMember::start`]; None after saying why not.
     pub fn program_or_skip(self) -> Option<Command> {
         match self {
-            // A JDK compiles the one file that it is given in place of a class.
-            Self::Java => or_skip(Tools::of_version(KAFKA_4).map(|tools| {
+            // Java compiles the one file that it is given in place of a class.
+            Self::Java => or_skip(Tools::of_version(KAFKA_4)).filter(|_| compiles_java_or_skip()).map(|tools| {
                 tools.command(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/MixedMember.java")).unwrap()
-            })),
+            }),
             Self::Librdkafka => python_or_skip().map(|python| {
                 let mut command = Command::new(python);
                 command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/member.py"));
@@ -40,6 +40,20 @@ impl Client {
             Self::Sarama => go::program_or_skip("sarama").map(Command::new),
         }
     }
+}
+
+fn compiles_java_or_skip() -> bool {
+    static COMPILES: OnceLock<bool> = OnceLock::new();
+    let ask = || {
+        let mut java = Command::new("java");
+        java.args(["--describe-module", "jdk.compiler"]).stdout(Stdio::null()).stderr(Stdio::null());
+        java.status().is_ok_and(|status| status.success())
+    };
+    let compiles = *COMPILES.get_or_init(ask);
+    if !compiles {
+        skip("needs a JDK: the Java here has no compiler");
+    }
+    compiles
 }
 
 #[derive(Debug, Deserialize)]
