@@ -1,13 +1,11 @@
-//! franz-go, by way of the Go program in `franz/`, which is built into the target directory once per test binary.
+//! franz-go, by way of the Go program in `franz/`.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Message, json_of};
-use crate::common::skip;
+use super::{Message, go, json_of};
 
 pub struct Franz {
     program: PathBuf,
@@ -16,14 +14,7 @@ pub struct Franz {
 impl Franz {
     /// None after saying so without Go, or without a way to the modules.
     pub fn or_skip() -> Option<Self> {
-        static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        match tokio::task::block_in_place(|| BUILT.get_or_init(build).clone()) {
-            Ok(program) => Some(Self { program }),
-            Err(how) => {
-                skip(&how);
-                None
-            }
-        }
+        go::program_or_skip("franz").map(|program| Self { program })
     }
 
     /// What the program says of its command.
@@ -44,19 +35,4 @@ impl Franz {
         command.args(args);
         command
     }
-}
-
-fn build() -> Result<PathBuf, String> {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("franz{}", std::env::consts::EXE_SUFFIX));
-    let go = |args: &[&str]| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/franz");
-        Command::new("go").args(args).current_dir(source).stdin(Stdio::null()).output()
-    };
-    let modules = go(&["mod", "download"]).map_err(|e| format!("needs franz-go: install Go 1.24 or newer: {e}"))?;
-    if !modules.status.success() {
-        return Err(format!("needs franz-go's modules: {}", String::from_utf8_lossy(&modules.stderr).trim()));
-    }
-    let built = go(&["build", "-o", &program.to_string_lossy(), "."]).unwrap();
-    assert!(built.status.success(), "franz-go's program: {}", String::from_utf8_lossy(&built.stderr));
-    Ok(program)
 }

@@ -1,11 +1,13 @@
 //! Clients that no one here wrote, each behind one type with the same two abilities (write messages, read messages) and its
-//! own round trips; and the brokers that they are tried on. What a client saw is JSON, so that an expectation is one
+//! own round trips; the brokers that they are tried on; and `member.rs`, their consumers as members of mixed groups. What a client saw is JSON, so that an expectation is one
 //! literal and the same for every broker.
-#![allow(unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
+#![allow(unreachable_pub, dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
 pub mod franz;
+pub mod go;
 pub mod java;
 pub mod librdkafka;
+pub mod member;
 pub mod ours;
 
 use std::io::Write as _;
