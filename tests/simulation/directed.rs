@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dispatcher::embedded::{Fault, KafkaVersion};
-use dispatcher::{Compression, OnFailure, Order};
+use dispatcher::embedded::{Api, Fault, KafkaVersion};
+use dispatcher::{Assignor, Compression, OnFailure, Order};
 
 use crate::chaos::Chaos;
 use crate::dice::Dice;
@@ -18,6 +18,12 @@ pub(crate) const ALL: &[Directed] = &[
     ("a_broker_is_slow_and_then_stands_still", slow_broker),
     ("every_connection_dies_within_seconds", connections_die),
     ("twelve_members_come_and_go_over_eighty_partitions", storm),
+    ("twelve_cooperative_members_come_and_go_over_eighty_partitions", cooperative_storm),
+    ("four_members_restart_one_after_another_twenty_times_over", eager_restarts),
+    ("four_cooperative_members_restart_one_after_another_twenty_times_over", cooperative_restarts),
+    ("members_die_while_joining_syncing_in_heartbeats_and_in_commits", deaths_in_requests),
+    ("handlers_outlast_sessions_and_rebalances", slow_handlers),
+    ("static_members_restart_unseen_by_the_others", static_restarts),
     ("wall_clocks_jump", clocks_jump),
 ];
 
@@ -33,6 +39,8 @@ fn quiet(seed: u64, until: Duration) -> Plan {
     (plan.brokers, plan.partitions, plan.compacted) = (3, 6, false);
     plan.until = until;
     plan.chaos.clear();
+    plan.pauses.clear();
+    (plan.group.assignors, plan.group.other_assignors) = (vec![Assignor::Range], None);
     let group = &mut plan.group;
     (group.order, group.concurrency, group.on_failure) = (Order::Key, 16, OnFailure::Skip);
     (group.failing, group.slow, group.usual, group.handler_timeout) = (0, 10, Duration::from_millis(10), None);
@@ -115,6 +123,86 @@ fn storm() -> Plan {
         }
         plan.lives.push(row);
     }
+    plan
+}
+
+fn cooperative_storm() -> Plan {
+    let mut plan = storm();
+    plan.group.assignors = vec![Assignor::CooperativeSticky];
+    plan
+}
+
+/// Only clean stops, so that nothing at all may be handled twice.
+fn restarts(assignor: Assignor) -> Plan {
+    let mut plan = quiet(7, seconds(170));
+    plan.mood = Mood::Calm;
+    plan.partitions = 12;
+    plan.group.assignors = vec![assignor];
+    (plan.group.slow, plan.group.drain_timeout, plan.group.stop_timeout) = (0, seconds(10), seconds(10));
+    plan.senders = vec![sender(plan.until, 10_000)];
+    let round = seconds(8);
+    let life = |slot, from, to| LifePlan { slot, from, to, end: End::Stop };
+    plan.lives = (0..4)
+        .map(|slot| {
+            let restart = |n: u32| round * n + seconds(2) * slot;
+            let first = life(slot, seconds(0), restart(1));
+            let again = (1..20).map(|n| life(slot, restart(n) + Duration::from_millis(700), restart(n + 1)));
+            [first].into_iter().chain(again).chain([life(slot, restart(20) + seconds(1), plan.until)]).collect()
+        })
+        .collect();
+    plan
+}
+
+fn eager_restarts() -> Plan {
+    restarts(Assignor::Range)
+}
+
+fn cooperative_restarts() -> Plan {
+    restarts(Assignor::CooperativeSticky)
+}
+
+/// Brokers stall the request in question, and the member that waits for its answer is killed.
+fn deaths_in_requests() -> Plan {
+    let mut plan = quiet(8, seconds(170));
+    plan.group.assignors = vec![Assignor::CooperativeSticky];
+    let life = |slot, from, to, end| LifePlan { slot, from: seconds(from), to: seconds(to), end };
+    let (mut dying, mut coming) = (Vec::new(), Vec::new());
+    for (n, api) in [Api::JoinGroup, Api::SyncGroup, Api::Heartbeat, Api::OffsetCommit].into_iter().enumerate() {
+        for (half, offset) in [(0, 0), (1, 20)] {
+            let at = 10 + 40 * n as u64 + offset;
+            // In the second half it is a newcomer that dies.
+            let (row, other) = if half == 0 { (&mut dying, &mut coming) } else { (&mut coming, &mut dying) };
+            row.push(life(2 + half, at - 8 * u64::from(half == 0), at + 2, End::Kill));
+            other.push(life(3 - half, at, at + 15, End::Stop));
+            plan.chaos.push((seconds(at), Chaos::Inject(Fault::on(api).times(3).delay(seconds(4)))));
+        }
+    }
+    plan.chaos.sort_by_key(|(at, _)| *at);
+    plan.lives.extend([dying, coming]);
+    plan
+}
+
+/// Nobody is expelled for a slow handler, and what it finishes after its partition went changes nothing.
+fn slow_handlers() -> Plan {
+    let mut plan = quiet(9, seconds(240));
+    plan.group.assignors = vec![Assignor::CooperativeSticky];
+    (plan.group.slow, plan.group.slow_for, plan.group.session_timeout) = (30, seconds(100), seconds(6));
+    (plan.group.drain_timeout, plan.group.stop_timeout) = (seconds(1), seconds(1));
+    let life = |from, to| LifePlan { slot: 2, from: seconds(from), to: seconds(to), end: End::Stop };
+    plan.lives.push((0..5).map(|n| life(20 + 40 * n, 40 + 40 * n)).collect());
+    plan
+}
+
+/// Killed and stopped, and back within the session.
+fn static_restarts() -> Plan {
+    let mut plan = quiet(10, seconds(100));
+    plan.group.static_members = true;
+    plan.group.session_timeout = seconds(15);
+    plan.undisturbed = Some((2, seconds(10)));
+    let life = |from, to, end| LifePlan { slot: 2, from: seconds(from), to: seconds(to), end };
+    let ends = [End::Kill, End::Stop, End::Kill, End::Stop];
+    plan.lives
+        .push((0..4).map(|n| life(20 * n, 20 * n + 16, ends[n as usize])).chain([life(80, 100, End::Stop)]).collect());
     plan
 }
 

@@ -1,11 +1,12 @@
 //! Members of the group: each life is a process of its own with a dispatcher, a subscription and a handler that takes
 //! its time and sometimes fails.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dispatcher::embedded::Network;
-use dispatcher::{Dispatcher, Error, Message, Subscription};
+use dispatcher::{Dispatcher, Error, Message, Subscription, SubscriptionEvent};
 
 use crate::dice::mix;
 use crate::plan::{End, LifePlan};
@@ -52,6 +53,7 @@ async fn live_once(ctx: &Arc<Ctx>, plan: &LifePlan) {
                 continue;
             }
             () = ctx.until(plan.to) => {}
+            () = member.pause(&subscription) => {}
         }
         ctx.log(|| format!("life {}: {:?}", member.life, plan.end));
         match plan.end {
@@ -99,13 +101,15 @@ impl Member {
         };
         let dispatcher = dispatcher?;
         let (shared, life) = (ctx.clone(), self.life);
+        let others = group.other_assignors.as_ref().filter(|_| self.slot % 2 == 1);
+        let assignors = others.unwrap_or(&group.assignors);
         let mut subscribe = dispatcher
             .subscribe(ctx.topic(), move |message: Message| handle(shared.clone(), life, message))
             .group_exact(ctx.group())
             .concurrency(group.concurrency)
             .order(group.order)
             .on_failure(group.on_failure)
-            .assignors(group.assignors.iter().copied())
+            .assignors(assignors.iter().copied())
             .session_timeout(group.session_timeout)
             .commit_interval(group.commit_interval)
             .drain_timeout(group.drain_timeout)
@@ -131,8 +135,46 @@ impl Member {
         Ok((dispatcher, started))
     }
 
-    /// Reads the subscription's errors, for whoever watches.
+    /// Pauses and goes on as planned. Never ends.
+    async fn pause(&self, subscription: &Subscription) {
+        let (ctx, mine) = (&self.ctx, |(slot, ..): &&(u32, Duration, Duration)| *slot == self.slot);
+        for (_, from, length) in ctx.plan.pauses.iter().filter(mine) {
+            if ctx.time() <= *from {
+                ctx.until(*from).await;
+                subscription.pause();
+                tokio::time::sleep(*length).await;
+                subscription.resume();
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Reads the subscription's errors for whoever watches, and judges its events.
     pub(crate) fn listen(&self, subscription: &Subscription) {
+        let (mut events, ctx, life, slot) = (subscription.events(), self.ctx.clone(), self.life, self.slot);
+        tokio::spawn(async move {
+            let mut owned = BTreeSet::new();
+            while let Some(event) = events.next().await {
+                ctx.log(|| format!("life {life}: {event:?}"));
+                let (gone, partitions) = match event {
+                    SubscriptionEvent::Assigned { partitions } => (false, partitions),
+                    SubscriptionEvent::Revoked { partitions } | SubscriptionEvent::Lost { partitions } => {
+                        (true, partitions)
+                    }
+                    _ => continue,
+                };
+                let quiet = ctx.plan.undisturbed.filter(|(below, _)| slot < *below);
+                if quiet.is_some_and(|(_, from)| (from..ctx.plan.until).contains(&ctx.time())) {
+                    ctx.violated("D", format!("member {slot} saw a rebalance that is none of its business"));
+                }
+                for partition in partitions {
+                    let news = if gone { owned.remove(&partition) } else { owned.insert(partition.clone()) };
+                    if !news {
+                        ctx.violated("O", format!("life {life} is told twice that {partition:?} came or went"));
+                    }
+                }
+            }
+        });
         let (mut errors, ctx, life) = (subscription.errors(), self.ctx.clone(), self.life);
         tokio::spawn(async move {
             while let Some(failure) = errors.next().await {

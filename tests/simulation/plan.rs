@@ -35,6 +35,10 @@ pub(crate) struct Plan {
     /// Each row one after another, beside the other rows.
     pub(crate) lives: Vec<Vec<LifePlan>>,
     pub(crate) chaos: Vec<(Duration, Chaos)>,
+    /// Members by slot, from when, for how long: the subscription that lives then is paused.
+    pub(crate) pauses: Vec<(u32, Duration, Duration)>,
+    /// Members below this slot see no rebalance from then on.
+    pub(crate) undisturbed: Option<(u32, Duration)>,
 }
 
 /// What all members of the group have in common.
@@ -55,6 +59,8 @@ pub(crate) struct GroupPlan {
     pub(crate) static_members: bool,
     pub(crate) spawn_each: bool,
     pub(crate) assignors: Vec<Assignor>,
+    /// Those of members with an odd slot, if not the same: a fleet on its way to cooperative rebalances.
+    pub(crate) other_assignors: Option<Vec<Assignor>>,
     pub(crate) session_timeout: Duration,
     pub(crate) commit_interval: Duration,
     pub(crate) drain_timeout: Duration,
@@ -121,8 +127,15 @@ impl Plan {
         let compacted = mood != Mood::Calm && d.chance(0.1);
         let mut group = GroupPlan::draw(&mut d, mood);
         group.static_members &= version >= KafkaVersion::V2_3;
+        let mut pauses = Vec::new();
         if !crate::regressions::is_eager(seed) {
             group.sticky(&mut Dice::new(seed, "assignors"));
+            let mut d = Dice::new(seed, "pauses");
+            if d.chance(0.2) {
+                pauses =
+                    (0..d.number(1..=4)).map(|_| (d.int(0..=2) as u32, d.moment(until), d.ms(0..=20_000))).collect();
+                pauses.sort();
+            }
         }
         let members = d.number(1..=3) as u32;
         let lives = lives(&mut Dice::new(seed, "lives"), mood, members, until, group.static_members);
@@ -152,6 +165,8 @@ impl Plan {
             senders,
             lives,
             chaos,
+            pauses,
+            undisturbed: None,
         }
     }
 
@@ -196,6 +211,7 @@ impl GroupPlan {
             static_members: d.chance(0.2),
             spawn_each: d.chance(0.2),
             assignors: vec![d.pick(&[Assignor::Range, Assignor::RoundRobin])],
+            other_assignors: None,
             session_timeout,
             commit_interval: d.ms(20..=2_000),
             drain_timeout: if calm { d.ms(5_000..=10_000) } else { d.ms(200..=10_000) },
@@ -215,6 +231,10 @@ impl GroupPlan {
             0..5 => self.assignors = vec![Assignor::CooperativeSticky],
             5 => self.assignors = vec![Assignor::Sticky],
             6 => self.assignors = vec![Assignor::CooperativeSticky, Assignor::Range],
+            7 => {
+                self.assignors = vec![Assignor::CooperativeSticky];
+                self.other_assignors = Some(vec![Assignor::CooperativeSticky, Assignor::Range]);
+            }
             _ => {}
         }
     }
