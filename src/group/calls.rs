@@ -197,14 +197,12 @@ impl Calls {
     }
 
     fn protocols(&self, claim: &Claim) -> Result<Vec<join_group::Protocol>> {
-        // Among eager assignors `cooperative-sticky` runs eagerly too: everything was given up before.
-        let (none, eager) = (Claim::default(), !self.config.is_cooperative());
-        let encode = |&assignor: &super::Assignor| {
-            let claim = if eager && assignor.is_cooperative() { &none } else { claim };
-            let metadata = assignor::encode(assignor, &self.config.topics, claim)?;
-            Ok(join_group::Protocol { name: assignor.name().into(), metadata })
+        let metadata = assignor::encode_all(&self.config.assignors, &self.config.topics, claim)?;
+        let protocol = |(assignor, metadata): (super::Assignor, _)| join_group::Protocol {
+            name: assignor.name().into(),
+            metadata,
         };
-        self.config.assignors.iter().map(encode).collect()
+        Ok(metadata.into_iter().map(protocol).collect())
     }
 }
 

@@ -242,6 +242,7 @@ fn the_group_blobs_round_trip() {
     use kafka_protocol::messages as theirs;
     round_trips::<ConsumerProtocolSubscription>(ConsumerProtocolSubscription::VERSIONS);
     round_trips::<ConsumerProtocolAssignment>(ConsumerProtocolAssignment::VERSIONS);
+    round_trips::<StickyUserData>(StickyUserData::VERSIONS);
     agrees::<ConsumerProtocolSubscription, theirs::ConsumerProtocolSubscription>(
         ConsumerProtocolSubscription::VERSIONS,
     );

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use self::subscription::{Claim, decode, encode};
+pub(crate) use self::subscription::{Claim, decode, encode_all};
 use crate::client::types::{TopicName, TopicPartition};
 
 /// A strategy that deals the partitions of a group's topics out to its members.

@@ -6,6 +6,7 @@ mod constrained;
 mod general;
 mod graph;
 mod problem;
+mod search;
 
 use std::collections::BTreeMap;
 

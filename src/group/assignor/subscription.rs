@@ -27,8 +27,21 @@ impl Default for Claim {
     }
 }
 
-/// The metadata of one entry in JoinGroup's list of protocols.
-pub(crate) fn encode(assignor: Assignor, topics: &[TopicName], claim: &Claim) -> Result<Bytes> {
+/// The metadata of each entry in JoinGroup's list of protocols. Unless the whole list is cooperative, the member has given
+/// up everything before it joins, and must not claim it under `cooperative-sticky`: the leader would hold back what moves
+/// until it is given up, and nobody would join again to get it.
+pub(crate) fn encode_all(
+    assignors: &[Assignor],
+    topics: &[TopicName],
+    claim: &Claim,
+) -> Result<Vec<(Assignor, Bytes)>> {
+    let keeps = assignors.iter().all(|a| a.is_cooperative());
+    let nothing = Claim { owned: BTreeSet::new(), ..*claim };
+    let claim_under = |a: Assignor| if a.is_cooperative() && !keeps { &nothing } else { claim };
+    assignors.iter().map(|&a| Ok((a, encode(a, topics, claim_under(a))?))).collect()
+}
+
+fn encode(assignor: Assignor, topics: &[TopicName], claim: &Claim) -> Result<Bytes> {
     let mut subscription = ConsumerProtocolSubscription {
         topics: topics.iter().map(|t| t.clone().into()).collect(),
         ..Default::default()

@@ -3,7 +3,7 @@
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
-use super::against_java::{balance, hold_back, moved};
+use super::against_java::{balance, hold_back, moved, pairs, rightful_owners};
 use super::*;
 
 type Group = (Vec<Subscription>, BTreeMap<TopicName, i32>);
@@ -57,31 +57,33 @@ fn after((members, counts): &Group, assigned: &Assignments) -> Group {
 
 /// The best balance, and the fewest moves with it, of all plans there are.
 fn best(group: &Group) -> (usize, usize) {
+    let number = |id: &Arc<str>| group.0.iter().position(|m| m.member_id == *id).unwrap();
+    let owners = rightful_owners(&group.0, &group.1);
+    let partitions: Vec<(Vec<usize>, Option<usize>)> = to_assign(group)
+        .iter()
+        .map(|(tp, takers)| (takers.iter().map(number).collect(), owners.get(tp).map(number)))
+        .collect();
     let mut best = (usize::MAX, usize::MAX);
-    let to_assign = to_assign(group);
-    let mut choice = vec![0; to_assign.len()];
+    let mut choice = vec![0; partitions.len()];
     loop {
-        let mut plan = empty_assignments(&group.0);
-        for ((tp, takers), at) in to_assign.iter().zip(&choice) {
-            plan.get_mut(&takers[*at]).unwrap().push(tp.clone());
+        let (mut loads, mut moves) = (vec![0_usize; group.0.len()], 0);
+        for ((takers, owner), at) in partitions.iter().zip(&choice) {
+            loads[takers[*at]] += 1;
+            moves += usize::from(owner.is_some_and(|owner| owner != takers[*at]));
         }
-        best = best.min((balance(&plan), moved(&group.0, &group.1, &plan)));
-        let Some(next) = (0..choice.len()).find(|&i| choice[i] + 1 < to_assign[i].1.len()) else { return best };
+        best = best.min((pairs(&loads), moves));
+        let Some(next) = (0..choice.len()).find(|&i| choice[i] + 1 < partitions[i].0.len()) else { return best };
         choice[next] += 1;
         choice[..next].fill(0);
     }
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn every_partition_with_a_subscriber_is_assigned_once(group in groups(7, 5, 8)) {
         assert_whole(&group, &Assignor::Sticky.assign(&group.0, &group.1));
-    }
-
-    #[test]
-    fn no_plan_is_more_even_and_none_as_even_moves_less(group in groups(3, 3, 2)) {
-        let plan = Assignor::Sticky.assign(&group.0, &group.1);
-        assert_eq!((balance(&plan), moved(&group.0, &group.1, &plan)), best(&group));
     }
 
     #[test]
@@ -113,6 +115,17 @@ proptest! {
         members.rotate_left(turn);
         members.iter_mut().for_each(|m| m.owned.reverse());
         assert_eq!(Assignor::Sticky.assign(&members, &counts), plan);
+    }
+}
+
+proptest! {
+    // It takes some luck to meet a group in which a ring of moves is needed.
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_plan_is_more_even_and_none_as_even_moves_less(group in groups(4, 4, 2)) {
+        let plan = Assignor::Sticky.assign(&group.0, &group.1);
+        assert_eq!((balance(&plan), moved(&group.0, &group.1, &plan)), best(&group));
     }
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::error::Result;
 
 /// Java's `sticky` with what it had in generation 7, as version 0 and 3.
 const STICKY_V0: &str =
@@ -27,6 +28,10 @@ fn topics() -> Vec<TopicName> {
 fn claim() -> Claim {
     let owned = [("a", 0), ("a", 2), ("b", 1)].map(|(t, p)| TopicPartition::new(t, p));
     Claim { owned: owned.into(), generation: 7 }
+}
+
+fn encode(assignor: Assignor, topics: &[TopicName], claim: &Claim) -> Result<Bytes> {
+    Ok(encode_all(&[assignor], topics, claim)?.remove(0).1)
 }
 
 fn read(assignor: Assignor, metadata: Bytes) -> Subscription {
@@ -54,6 +59,15 @@ fn subscriptions_for_old_leaders_end_with_the_user_data() {
         assert_eq!(encode(assignor, &topics(), &claim()).unwrap(), bare);
     }
     assert_eq!(encode(Assignor::Sticky, &topics(), &Claim::default()).unwrap(), bare);
+}
+
+#[test]
+fn a_member_that_gives_everything_up_claims_nothing_under_the_cooperative_assignor() {
+    let list = [Assignor::CooperativeSticky, Assignor::Sticky];
+    let written = encode_all(&list, &topics(), &claim()).unwrap();
+    let claims: Vec<_> = written.into_iter().map(|(a, metadata)| read(a, metadata)).collect();
+    let given_up = Claim { owned: BTreeSet::new(), ..claim() };
+    assert_eq!(claims, [expected(given_up), expected(claim())]);
 }
 
 #[test]
