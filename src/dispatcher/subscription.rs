@@ -52,7 +52,7 @@ impl Subscription {
     /// Starts no handler and reads nothing until [`resume`](Self::resume); a handler that is about to start in this very
     /// moment still may. Running handlers end and are committed. The membership goes on: partitions come and go, and new
     /// ones are paused too. What has been fetched stays in memory, within the dispatcher's `fetch_memory`, of which other
-    /// subscriptions keep a share. [`stop`](Self::stop) works, and [`join`](Self::join) waits on. Again, it does nothing.
+    /// subscriptions keep a share, if that is large beside the batches in the log times the partitions that are paused. [`stop`](Self::stop) works, and [`join`](Self::join) waits on. Again, it does nothing.
     pub fn pause(&self) {
         self.handle.pause();
     }
