@@ -168,10 +168,10 @@ async fn a_paused_member_stays_in_its_group_and_goes_on_where_it_stopped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_subscription_full_of_messages_does_not_starve_another() {
-    let cluster = EmbeddedCluster::builder().topic("t", 4).topic("u", 1).seed(1).start().await.unwrap();
+    let cluster = EmbeddedCluster::builder().topic("t", 2).topic("u", 1).seed(1).start().await.unwrap();
     let builder = Dispatcher::builder(cluster.brokers()).network(&cluster.network()).create_topics(false);
-    // A share of the memory must hold several batches; a batch larger than it comes whole, and is in nobody's share.
-    let dispatcher = builder.fetch_memory(1 << 20).batch_size(16_384).connect().await.unwrap();
+    // Each answer has up to 1 MiB of a partition, and one that holds more than is left over gets no more.
+    let dispatcher = builder.fetch_memory(8 << 20).batch_size(100_000).connect().await.unwrap();
     let seen = Seen::default();
     let handler = {
         let seen = seen.clone();
@@ -183,10 +183,10 @@ async fn a_paused_subscription_full_of_messages_does_not_starve_another() {
             }
         }
     };
-    // Ten times the memory there is.
+    // Twice the memory there is.
     let mut sent = Vec::new();
-    for n in 0..2_000 {
-        sent.push(dispatcher.send("t", vec![b'x'; 5_000]).partition(n % 4).enqueue().await.unwrap());
+    for n in 0..3_200 {
+        sent.push(dispatcher.send("t", vec![b'x'; 5_000]).partition(n % 2).enqueue().await.unwrap());
     }
     for delivery in sent {
         delivery.await.unwrap();
