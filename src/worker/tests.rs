@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use super::config::{ConsumerConfig, Order};
+use super::config::{ConsumerConfig, Order, StartAt};
 use super::consumer::start;
 use super::failure::{HandlerError, OnFailure};
 use super::handle::ConsumerHandle;
@@ -188,11 +188,13 @@ impl Log for FakeLog {
         partitions: &[TopicPartition],
         at: OffsetAt,
         _: Isolation,
-    ) -> Result<Vec<(TopicPartition, i64)>> {
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         let world = lock(&self.world);
         let of = |tp: &TopicPartition| match at {
-            OffsetAt::Latest => world.logs[tp.partition as usize].len() as i64,
-            _ => 0,
+            OffsetAt::Latest => Some(world.logs[tp.partition as usize].len() as i64),
+            OffsetAt::Earliest => Some(0),
+            // Record n is of the time n.
+            OffsetAt::Timestamp(ms) => Some(ms.max(0)).filter(|n| *n < world.logs[tp.partition as usize].len() as i64),
         };
         Ok(partitions.iter().map(|tp| (tp.clone(), of(tp))).collect())
     }
@@ -646,7 +648,7 @@ fn a_committed_offset_beyond_the_logs_end_is_not_believed() {
         async |env, mut rng| {
             let world = world(1, 20, 3, &mut rng);
             let committed = Committed { offset: 500, leader_epoch: 0, metadata: String::new() };
-            let config = ConsumerConfig { until_end: true, skip_existing: true, ..config(Order::None, 4) };
+            let config = ConsumerConfig { until_end: true, start_at: StartAt::Newest, ..config(Order::None, 4) };
             let m = member(&world, &env, 0, &config, Behaviour { max_ms: 5, fail: 0, panic: 0 });
             // Put there behind the checks' back.
             lock(&world).committed.insert(tp(0), committed);
