@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::answers::Desk;
 use super::builder::Builder;
 use super::config::{Config, PartitionerKind};
 use super::payload::Payload;
 use super::send::SendMessage;
+use super::topic_defaults::TopicDefaults;
 use super::topic::Topic;
 use super::validate;
 use crate::client::admin::{ClusterAdmin, NativeAdmin, NewTopic};
@@ -52,6 +54,8 @@ struct Inner {
     source: Source,
     /// Topics in use, so that a send by name costs one look-up.
     topics: Mutex<BTreeMap<Arc<str>, ProducerTopic>>,
+    /// What is to come back.
+    desk: Desk,
 }
 
 impl Dispatcher {
@@ -110,7 +114,8 @@ impl Dispatcher {
         let producer = Producer::new(cluster.clone(), backend.clone(), producer)?;
         let admin = Arc::new(NativeAdmin::new(cluster.clone()));
         let source = Source { cluster: cluster.clone(), backend, admin };
-        Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default() })))
+        let desk = Desk::new(env);
+        Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default(), desk })))
     }
 
     /// The settings in force.
@@ -120,6 +125,10 @@ impl Dispatcher {
 
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.0.cluster
+    }
+
+    pub(super) fn desk(&self) -> &Desk {
+        &self.0.desk
     }
 
     pub(crate) fn source(&self) -> &Source {
@@ -175,6 +184,10 @@ impl Dispatcher {
         }
         let defaults = &self.0.config.topic_defaults;
         defaults.check_brokers(name, cluster.topology().brokers().count())?;
+        self.make_topic(name, defaults).await
+    }
+
+    async fn make_topic(&self, name: &str, defaults: &TopicDefaults) -> Result<Arc<TopicMeta>> {
         let new = NewTopic {
             name: name.to_owned(),
             partitions: defaults.partitions,
@@ -188,7 +201,32 @@ impl Dispatcher {
                 _ => {}
             }
         }
-        cluster.topic(name).await
+        self.0.cluster.topic(name).await
+    }
+
+    /// A topic that belongs to another one; made if it does not exist, even where the user's own topics are not, and with
+    /// no more replicas than there are brokers.
+    pub(super) async fn helper_topic(&self, name: &str) -> Result<Arc<TopicMeta>> {
+        validate::topic(name)?;
+        if let Some(topic) = self.0.cluster.find_topic(name).await? {
+            return Ok(topic);
+        }
+        let brokers = i16::try_from(self.0.cluster.topology().brokers().count()).unwrap_or(i16::MAX);
+        let mut defaults = self.0.config.topic_defaults.clone();
+        defaults.replicas = defaults.replicas.map(|replicas| replicas.min(brokers.max(1)));
+        defaults.min_insync_replicas = defaults.min_insync_replicas.map(|n| n.min(defaults.replicas.unwrap_or(n)));
+        self.make_topic(name, &defaults).await
+    }
+
+    /// A helper topic to send to.
+    pub(super) async fn helper_producer(&self, name: &str) -> Result<ProducerTopic> {
+        if let Some(known) = lock(&self.0.topics).get(name) {
+            return Ok(known.clone());
+        }
+        self.helper_topic(name).await?;
+        let topic = self.0.producer.topic(name).await?;
+        lock(&self.0.topics).insert(topic.name().clone(), topic.clone());
+        Ok(topic)
     }
 
     /// The topic, which must exist.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::client::fetch::FetchedBatch;
-use crate::envelope::{self, GoMessage};
+use crate::envelope::{self, Answer, GoMessage, Wishes};
 use crate::worker::{Cancel, Record};
 
 /// One message of a subscription.
@@ -173,6 +173,27 @@ impl Message {
         match &self.go {
             Some(go) => go.producer_sent_time.unix_ms(),
             None => self.header(envelope::SENT_HEADER).and_then(envelope::parse_sent_ms),
+        }
+    }
+
+    /// The Go dispatcher's envelope, if it came in one.
+    pub(super) fn go(&self) -> Option<&GoMessage<'static>> {
+        self.go.as_deref()
+    }
+
+    /// What its sender asked to be told.
+    pub(super) fn wishes(&self) -> Wishes {
+        match &self.go {
+            Some(go) => Wishes::of_go(go),
+            None => Wishes::of_headers(self.headers()),
+        }
+    }
+
+    /// What it tells, as a receipt or an error record.
+    pub(super) fn answer(&self) -> Option<Answer<'_>> {
+        match &self.go {
+            Some(go) => Some(Answer::of_go(go)),
+            None => Answer::of_headers(self.headers()),
         }
     }
 

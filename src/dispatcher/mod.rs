@@ -1,6 +1,7 @@
 //! The public face: configuration, sending, subscribing, administration and consume status. Owns no protocol: it
 //! joins the rooms below and speaks their errors.
 
+mod answers;
 mod builder;
 mod config;
 mod core;

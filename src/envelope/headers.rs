@@ -10,11 +10,12 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Whether a header belongs to this library rather than to its user.
 pub(crate) fn is_ours(name: &[u8]) -> bool {
-    name == ID_HEADER.as_bytes() || name == SENT_HEADER.as_bytes()
+    let is = |ours: &str| name == ours.as_bytes();
+    name.starts_with(b"dispatcher-") && (is(ID_HEADER) || is(SENT_HEADER) || super::answer::NAMES.into_iter().any(is))
 }
 
 /// A message id as text, without an allocation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MessageId([u8; 36]);
 
 impl MessageId {
@@ -38,6 +39,11 @@ impl MessageId {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Of a text of the right length, which need be no uuid.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        text.as_bytes().try_into().ok().map(Self)
     }
 
     pub(crate) fn as_str(&self) -> &str {

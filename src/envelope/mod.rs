@@ -2,6 +2,7 @@
 //! The send path encodes with it, messages recognise all three by themselves. Nothing is ever dropped: a value that
 //! is no envelope is a raw payload. No I/O, no clock.
 
+mod answer;
 mod base64;
 mod go;
 mod headers;
@@ -10,6 +11,7 @@ mod time;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use answer::{Answer, ERROR_SUFFIX, ERRORS_TO, Place, RECEIPT_TO, REPLY_SUFFIX, Wishes};
 pub(crate) use go::{GoMessage, encode as encode_go, recognise as recognise_go};
 pub(crate) use headers::{ID_HEADER, MessageId, SENT_HEADER, SentMs, is_ours, parse_sent_ms};
 pub(crate) use time::GoTime;

@@ -89,6 +89,17 @@ impl<B> Clone for Record<B> {
     }
 }
 
+impl Record<FetchedBatch> {
+    /// The records of a batch that was read without a group. Bytes that are no records end them.
+    pub(crate) fn all_of(batch: &Arc<FetchedBatch>) -> Vec<Self> {
+        let assignment = Assignment::new((*batch.tp).clone(), batch.epoch);
+        let origin = Arc::new(Origin { block: batch.clone(), assignment });
+        let mut at = batch.start();
+        let next = || batch.batch.next(&mut at).ok().flatten();
+        std::iter::from_fn(next).map(|view| Self::new(origin.clone(), view, 1)).collect()
+    }
+}
+
 impl<B: Block> Record<B> {
     pub(crate) fn new(origin: Arc<Origin<B>>, view: RecordView, attempt: u32) -> Self {
         Self { origin, view, attempt }

@@ -1,0 +1,197 @@
+//! The sender's side: who waits for which receipt, who watches for which failure, and the readers that bring both. A
+//! dispatcher reads one partition of a helper topic, which its messages name, so that it gets its own answers and hardly
+//! anybody else's; only for Go's envelope, which can name none, it reads them all. No group is used: none can steal.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OnceCell, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::callback_error::{CallbackError, Watcher};
+use super::receipt::Receipt;
+use crate::client::types::TopicPartition;
+use crate::dispatcher::Dispatcher;
+use crate::dispatcher::message::Message;
+use crate::dispatcher::tail::{Tail, partitions};
+use crate::env::{Env, lock};
+use crate::envelope::{ERROR_SUFFIX, MessageId, Place, REPLY_SUFFIX};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Messages watched at once; beyond, the oldest is watched no longer.
+const MAX_WATCHED: usize = 100_000;
+/// Watchers' handlers that run at once.
+const MAX_HANDLERS: usize = 64;
+
+/// Which of a topic's two helper topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::dispatcher) enum Helper {
+    Replies,
+    Errors,
+}
+
+impl Helper {
+    /// The helper topic of a topic.
+    ///
+    /// # Errors
+    /// Its name would be too long.
+    pub(in crate::dispatcher) fn of(self, topic: &str) -> Result<String> {
+        let name = match self {
+            Self::Replies => format!("{topic}{REPLY_SUFFIX}"),
+            Self::Errors => format!("{topic}{ERROR_SUFFIX}"),
+        };
+        match name.len() {
+            ..=249 => Ok(name),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("what comes back for topic {topic} would go to {name}, which is longer than 249 bytes: use a shorter topic name"),
+            )),
+        }
+    }
+}
+
+type Readers = BTreeMap<(String, bool), Arc<OnceCell<Reader>>>;
+
+/// See the file's head. One for each dispatcher.
+pub(in crate::dispatcher) struct Desk {
+    inner: Arc<Inner>,
+    readers: Mutex<Readers>,
+}
+
+struct Inner {
+    env: Env,
+    waiting: Mutex<BTreeMap<MessageId, mpsc::UnboundedSender<Receipt>>>,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Default)]
+struct Watched {
+    by_id: BTreeMap<MessageId, Watcher>,
+    /// Until when; in the order of registration.
+    ends: VecDeque<(Instant, MessageId)>,
+}
+
+/// A task that reads a helper topic; it ends with this.
+struct Reader {
+    place: Place,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Desk {
+    pub(in crate::dispatcher) fn new(env: Env) -> Self {
+        let inner = Inner { env, waiting: Mutex::default(), watched: Mutex::default() };
+        Self { inner: Arc::new(inner), readers: Mutex::default() }
+    }
+
+    /// Where answers of `topic` are to go. From now on they are read, so that none is missed.
+    pub(in crate::dispatcher) async fn place(
+        &self,
+        dispatcher: &Dispatcher,
+        topic: &str,
+        helper: Helper,
+        everywhere: bool,
+    ) -> Result<Place> {
+        let name = helper.of(topic)?;
+        let cell = lock(&self.readers).entry((name.clone(), everywhere)).or_default().clone();
+        let start = || async {
+            let meta = dispatcher.helper_topic(&name).await?;
+            let all = partitions(&meta.name, meta.partitions.len());
+            let mine = self.inner.env.random(|rng| rng.usize(..all.len().max(1)));
+            let (place, read) = match all.get(mine).filter(|_| !everywhere) {
+                Some(one) => (Place::Partition(one.partition), vec![one.clone()]),
+                None => (Place::Anywhere, all),
+            };
+            let task = self.read(dispatcher, read, helper).await?;
+            Ok::<_, Error>(Reader { place, task })
+        };
+        Ok(cell.get_or_try_init(start).await?.place)
+    }
+
+    async fn read(&self, dispatcher: &Dispatcher, all: Vec<TopicPartition>, helper: Helper) -> Result<JoinHandle<()>> {
+        let mut tail = Tail::start(dispatcher.source().clone(), all).await?;
+        let (desk, slots) = (Arc::downgrade(&self.inner), Arc::new(Semaphore::new(MAX_HANDLERS)));
+        Ok(self.inner.env.spawn(async move {
+            loop {
+                for message in tail.next().await {
+                    let Some(desk) = desk.upgrade() else { return };
+                    match helper {
+                        Helper::Replies => desk.receipt(&message),
+                        Helper::Errors => desk.failure(message, &slots).await,
+                    }
+                }
+            }
+        }))
+    }
+
+    /// Receipts of this message come out of what is returned, until that is dropped.
+    pub(super) fn expect(&self, id: MessageId) -> Expected {
+        let (sender, receipts) = mpsc::unbounded_channel();
+        lock(&self.inner.waiting).insert(id, sender);
+        Expected { id, receipts, desk: Arc::downgrade(&self.inner) }
+    }
+
+    /// The watcher hears of this message's failures, for so long.
+    pub(in crate::dispatcher) fn watch(&self, id: MessageId, watcher: Watcher, length: Duration) {
+        let now = self.inner.env.now();
+        let end = now.checked_add(length).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let mut watched = lock(&self.inner.watched);
+        while let Some((end, oldest)) = watched.ends.front().copied()
+            && (end <= now || watched.ends.len() >= MAX_WATCHED)
+        {
+            watched.ends.pop_front();
+            watched.by_id.remove(&oldest);
+        }
+        watched.by_id.insert(id, watcher);
+        watched.ends.push_back((end, id));
+    }
+}
+
+impl Inner {
+    fn receipt(&self, message: &Message) {
+        let Some(answer) = message.answer() else { return };
+        let Some(id) = MessageId::from_text(&answer.id) else { return };
+        // A message of another sender in the same partition, or one that nobody waits for any more.
+        let Some(waiting) = lock(&self.waiting).get(&id).cloned() else { return };
+        let _nobody_waits_any_more = waiting.send(Receipt::new(&answer, self.env.wall_ms()));
+    }
+
+    async fn failure(&self, message: Message, slots: &Arc<Semaphore>) {
+        let Some(id) = message.answer().and_then(|answer| MessageId::from_text(&answer.id)) else { return };
+        let Some(watcher) = lock(&self.watched).by_id.get(&id).cloned() else { return };
+        let Some(error) = CallbackError::of(&message) else { return };
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        let handled = watcher.call(error);
+        self.env.spawn(async move {
+            handled.await;
+            drop(slot);
+        });
+    }
+}
+
+/// A place in the book of those who wait.
+pub(super) struct Expected {
+    id: MessageId,
+    pub(super) receipts: mpsc::UnboundedReceiver<Receipt>,
+    desk: Weak<Inner>,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if let Some(desk) = self.desk.upgrade() {
+            lock(&desk.waiting).remove(&self.id);
+        }
+    }
+}
+
+impl std::fmt::Debug for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Expected({:?})", self.id)
+    }
+}

@@ -1,0 +1,13 @@
+//! What comes back to a sender: receipts of the groups that have handled its message, and the failures of their handlers.
+//! `desk` waits and watches on the sender's side, `respond` answers on the consumers'.
+
+mod callback_error;
+mod desk;
+mod receipt;
+mod respond;
+
+pub use callback_error::{CallbackError, CallbackErrors};
+pub(super) use callback_error::Watcher;
+pub(super) use desk::{Desk, Helper};
+pub use receipt::{Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
+pub(super) use respond::Responder;

@@ -1,0 +1,287 @@
+//! Receipts as a sender sees them: asked for with a message, awaited, each from one group.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use super::desk::Expected;
+use crate::dispatcher::send::{Delivery, SendMessage, SendReport};
+use crate::env::Env;
+use crate::envelope::Answer;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a group's handler made of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was handled.
+    Ok,
+    /// The handler failed for good, with this error.
+    Failed(String),
+    /// It was received by a consumer of the Go dispatcher, which answers before its callback runs.
+    Received,
+}
+
+/// That a group is done with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    id: String,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    group: String,
+    outcome: Outcome,
+    sent_ms: i64,
+    received_ms: i64,
+    handled_ms: i64,
+    receipt_ms: i64,
+}
+
+impl Receipt {
+    pub(super) fn new(answer: &Answer<'_>, receipt_ms: i64) -> Self {
+        let outcome = match &answer.error {
+            Some(error) => Outcome::Failed(error.to_string()),
+            None if answer.handled_ms < 0 => Outcome::Received,
+            None => Outcome::Ok,
+        };
+        Self {
+            id: answer.id.to_string(),
+            topic: answer.topic.to_string(),
+            partition: answer.partition,
+            offset: answer.offset,
+            group: answer.group.to_string(),
+            outcome,
+            sent_ms: answer.sent_ms,
+            received_ms: answer.received_ms,
+            handled_ms: answer.handled_ms,
+            receipt_ms,
+        }
+    }
+
+    /// The message's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The topic the message was read from.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The partition it was read from.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Its place there.
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// The group under Kafka's name for it, `<group>:<topic>` unless it was named exactly.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// How it went.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// When the message was sent: ms since 1970, on the sender's clock.
+    pub fn sent_ms(&self) -> i64 {
+        self.sent_ms
+    }
+
+    /// When its handler was first called (Go: when it was received): ms since 1970, on the consumer's clock.
+    pub fn received_ms(&self) -> i64 {
+        self.received_ms
+    }
+
+    /// When the handler had ended: ms since 1970, on the consumer's clock. `None` with [`Outcome::Received`].
+    pub fn handled_ms(&self) -> Option<i64> {
+        Some(self.handled_ms).filter(|ms| *ms >= 0)
+    }
+
+    /// When this receipt arrived: ms since 1970, on the sender's clock.
+    pub fn receipt_ms(&self) -> i64 {
+        self.receipt_ms
+    }
+}
+
+/// A message that is to be answered by one group; await it, or [`enqueue`](Self::enqueue) it.
+///
+/// Awaited, it is sent and resolves to the first group's [`Receipt`].
+///
+/// # Errors
+/// Those of a send; and [`ErrorKind::Timeout`] when the time is over, which says what is known of the message. Dropped
+/// before it ends, the message may or may not be sent.
+#[derive(Debug)]
+#[must_use = "a message is sent when it is awaited or enqueued"]
+pub struct SendForReceipt<'a>(SendForReceipts<'a>);
+
+/// A message that is to be answered by several groups; await it, or [`enqueue`](Self::enqueue) it.
+///
+/// Awaited, it is sent and resolves to a [`Receipt`] of each of so many groups, in the order of their coming.
+///
+/// # Errors
+/// As with [`SendForReceipt`].
+#[derive(Debug)]
+#[must_use = "a message is sent when it is awaited or enqueued"]
+pub struct SendForReceipts<'a> {
+    message: SendMessage<'a>,
+    groups: usize,
+    timeout: Duration,
+}
+
+impl<'a> SendForReceipt<'a> {
+    pub(in crate::dispatcher) fn new(message: SendMessage<'a>, timeout: Duration) -> Self {
+        Self(SendForReceipts::new(message, 1, timeout))
+    }
+
+    /// Gives the message its place in the order and returns, as [`SendMessage::enqueue`] does: for many that are to be
+    /// waited for at once. The time-out runs from now on.
+    ///
+    /// # Errors
+    /// As with [`SendMessage::enqueue`].
+    pub async fn enqueue(self) -> Result<PendingReceipts> {
+        self.0.enqueue().await
+    }
+}
+
+impl<'a> SendForReceipts<'a> {
+    pub(in crate::dispatcher) fn new(message: SendMessage<'a>, groups: usize, timeout: Duration) -> Self {
+        Self { message, groups, timeout }
+    }
+
+    /// As [`SendForReceipt::enqueue`].
+    ///
+    /// # Errors
+    /// As with [`SendMessage::enqueue`].
+    pub async fn enqueue(self) -> Result<PendingReceipts> {
+        let env = self.message.dispatcher().env().clone();
+        let began = env.now();
+        let (delivery, expected) = self.message.enqueue_for_receipts().await?;
+        let far = began + Duration::from_secs(u32::MAX.into());
+        Ok(PendingReceipts {
+            delivery,
+            acknowledged: None,
+            expected,
+            came: Vec::new(),
+            groups: self.groups,
+            timeout: self.timeout,
+            deadline: began.checked_add(self.timeout).unwrap_or(far),
+            env,
+        })
+    }
+}
+
+impl<'a> IntoFuture for SendForReceipt<'a> {
+    type Output = Result<Receipt>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let first = self.enqueue().await?.receipts().await?.into_iter().next();
+            first.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "receipts of no group were asked for: use 1 or more"))
+        })
+    }
+}
+
+impl<'a> IntoFuture for SendForReceipts<'a> {
+    type Output = Result<Vec<Receipt>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.enqueue().await?.receipts().await })
+    }
+}
+
+/// A message on its way, and the receipts that are to come back for it. Dropping it forgets the receipts; the message is
+/// not unsent.
+#[derive(Debug)]
+#[must_use = "the receipts are only to be had from this"]
+pub struct PendingReceipts {
+    delivery: Delivery,
+    acknowledged: Option<Result<SendReport>>,
+    expected: Expected,
+    came: Vec<Receipt>,
+    groups: usize,
+    timeout: Duration,
+    deadline: Instant,
+    env: Env,
+}
+
+impl PendingReceipts {
+    /// The message's id.
+    pub fn id(&self) -> &str {
+        self.delivery.id().unwrap_or_default()
+    }
+
+    /// Waits until all in-sync replicas have the message, or it has failed; again, it tells the same. Cancel-safe.
+    ///
+    /// # Errors
+    /// As with [`Delivery`].
+    pub async fn acknowledged(&mut self) -> Result<SendReport> {
+        match &self.acknowledged {
+            Some(known) => known.clone(),
+            None => self.acknowledged.insert((&mut self.delivery).await).clone(),
+        }
+    }
+
+    /// Waits for the receipts.
+    ///
+    /// # Errors
+    /// As with [`SendForReceipt`]. Dropped before it ends, the receipts are forgotten.
+    pub async fn receipts(mut self) -> Result<Vec<Receipt>> {
+        while self.came.len() < self.groups {
+            let env = self.env.clone();
+            tokio::select! { biased;
+                receipt = self.expected.receipts.recv() => match receipt {
+                    // A redelivered message is answered again.
+                    Some(again) if self.came.iter().any(|came| came.group == again.group) => {}
+                    Some(receipt) => self.came.push(receipt),
+                    None => return Err(self.closed()),
+                },
+                report = &mut self.delivery, if self.acknowledged.is_none() => {
+                    // What may have been written may be answered.
+                    if let Err(error) = &report && error.kind() != ErrorKind::MaybeWritten {
+                        return Err(error.clone());
+                    }
+                    self.acknowledged = Some(report);
+                }
+                () = env.sleep_until(self.deadline) => return Err(self.late()),
+            }
+        }
+        Ok(self.came)
+    }
+
+    fn closed(&self) -> Error {
+        let text = format!("no receipt can come for message {} any more: its dispatcher is gone, keep it", self.id());
+        Error::new(ErrorKind::Closed, text)
+    }
+
+    /// What is known.
+    fn late(&self) -> Error {
+        let (id, timeout) = (self.id(), self.timeout);
+        let came: Vec<_> = self.came.iter().map(|receipt| receipt.group.as_str()).collect();
+        let receipts = match self.groups {
+            1 => format!("no receipt for message {id} came within {timeout:?}"),
+            n => format!("{} of {n} receipts for message {id} came within {timeout:?} ({})", came.len(), came.join(", ")),
+        };
+        let (known, source) = match &self.acknowledged {
+            None => ("it is not acknowledged yet, and may or may not be written".to_owned(), None),
+            Some(Err(error)) => ("it may or may not be written".to_owned(), Some(error.clone())),
+            Some(Ok(report)) => {
+                let (topic, partition) = (report.topic(), report.partition());
+                let place = report.offset().map_or(String::new(), |offset| format!(" at offset {offset}"));
+                (format!("it is in {topic}-{partition}{place}, and no further group has finished it"), None)
+            }
+        };
+        let error = Error::new(ErrorKind::Timeout, format!("{receipts}: {known}; check that a consumer runs, or wait longer"));
+        match source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+}
