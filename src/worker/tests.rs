@@ -62,6 +62,8 @@ struct World {
     commits: u64,
     /// Commits are not answered while it is set.
     deaf: bool,
+    /// Commits with metadata are refused.
+    no_metadata: bool,
     topic_id: TopicId,
 }
 
@@ -119,7 +121,9 @@ impl Membership for FakeGroup {
         world.commits += 1;
         let mut answer = Vec::new();
         for (tp, CommitOffset { offset, leader_epoch, metadata }) in offsets {
-            let code = if world.owner.get(&tp) == Some(&self.member) {
+            let code = if world.no_metadata && !metadata.is_empty() {
+                ErrorCode::OFFSET_METADATA_TOO_LARGE
+            } else if world.owner.get(&tp) == Some(&self.member) {
                 world.committed.insert(tp.clone(), Committed { offset, leader_epoch, metadata });
                 ErrorCode::NONE
             } else {
