@@ -68,8 +68,6 @@ fn what_comes_later_is_refused_by_name_before_anything_is_done() {
         ("-b h:1 subscribe t --group g --on-failure retry:3", "retry"),
         ("-b h:1 subscribe t --group g --on-failure dlq:dead", "dlq"),
         ("-b h:1 subscribe t --group g --protocol consumer", "--protocol"),
-        ("-b h:1 subscribe t --group g --assignor cooperative-sticky", "cooperative-sticky"),
-        ("-b h:1 subscribe t --group g --assignor sticky", "sticky"),
         ("-b h:1 subscribe t --group g --start-at yesterday", "how long ago"),
         ("-b h:1 subscribe t --group g --start-at oldest --skip-existing", "--skip-existing"),
         ("-b h:1 bench receipts", "receipts"),
