@@ -11,7 +11,7 @@ use std::time::Duration;
 use dispatcher::embedded::EmbeddedCluster;
 use dispatcher::{Dispatcher, Error, Message, Result, SubscriptionEvent};
 
-const EACH: u64 = 1_000;
+const EACH: u64 = 200;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -51,10 +51,10 @@ async fn main() -> Result<()> {
 
     subscription.pause();
     for i in 0..EACH {
-        dispatcher.send("orders", format!("order {i}")).key(format!("customer-{}", i % 10)).enqueue().await?;
-        dispatcher.send("payments", format!("payment {i}")).key(format!("customer-{}", i % 10)).enqueue().await?;
+        let customer = format!("customer-{}", i % 10);
+        dispatcher.send("orders", format!("order {i}")).key(&customer).await?;
+        dispatcher.send("payments", format!("payment {i}")).key(&customer).await?;
     }
-    dispatcher.flush().await;
     println!("paused, {} of {} messages were handled", count(&ordered) + count(&paid), 2 * EACH);
     subscription.resume();
     while count(&ordered) + count(&paid) < 2 * EACH {

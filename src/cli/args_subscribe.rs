@@ -51,7 +51,8 @@ pub(super) struct SubscribeArgs {
     /// The group's protocol.
     #[arg(long, value_enum, default_value_t = ProtocolArg::Classic)]
     pub(super) protocol: ProtocolArg,
-    /// How partitions are dealt out; may come several times. [default: range]
+    /// How partitions are dealt out; may come several times. [default: range, then
+    /// cooperative-sticky]
     #[arg(long, value_enum)]
     pub(super) assignor: Vec<AssignorArg>,
     /// Makes this a static member, which keeps its partitions over a restart.

@@ -95,10 +95,11 @@ pub(super) async fn run(all: &Common, mut args: SubscribeArgs) -> Outcome {
         });
     }
     if !args.assignor.is_empty() {
-        subscribe = subscribe.assignors(args.assignor.iter().filter_map(|a| match a {
-            AssignorArg::Range => Some(Assignor::Range),
-            AssignorArg::RoundRobin => Some(Assignor::RoundRobin),
-            AssignorArg::Sticky | AssignorArg::CooperativeSticky => None,
+        subscribe = subscribe.assignors(args.assignor.iter().map(|a| match a {
+            AssignorArg::Range => Assignor::Range,
+            AssignorArg::RoundRobin => Assignor::RoundRobin,
+            AssignorArg::Sticky => Assignor::Sticky,
+            AssignorArg::CooperativeSticky => Assignor::CooperativeSticky,
         }));
     }
     if let Some(id) = &args.instance_id {
@@ -143,9 +144,6 @@ pub(super) async fn run(all: &Common, mut args: SubscribeArgs) -> Outcome {
 fn check(args: &SubscribeArgs) -> Outcome<OnFailure> {
     if args.protocol != ProtocolArg::Classic {
         return Err(Exit::not_yet("--protocol consumer or auto"));
-    }
-    if args.assignor.iter().any(|a| matches!(a, AssignorArg::Sticky | AssignorArg::CooperativeSticky)) {
-        return Err(Exit::not_yet("--assignor sticky or cooperative-sticky"));
     }
     match &args.on_failure {
         FailureArg::Skip => Ok(OnFailure::Skip),

@@ -204,8 +204,14 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
-    /// How partitions are dealt out among the group's members, most preferred first. Members need one in common.
-    /// Default: [`Assignor::Range`].
+    /// How partitions are dealt out among the group's members, most preferred first; as Java's
+    /// `partition.assignment.strategy`. Members need one in common. Default: [`Assignor::Range`] and
+    /// [`Assignor::CooperativeSticky`], as in Java.
+    ///
+    /// With [`CooperativeSticky`](Assignor::CooperativeSticky) alone a rebalance takes only the partitions that change their
+    /// owner (KIP-429). With any other list every member gives up all of its partitions for the length of a rebalance. A
+    /// group that is to change from the one to the other without a stop restarts its members twice: first with
+    /// both assignors, `CooperativeSticky` preferred, then with it alone.
     pub fn assignors(mut self, assignors: impl IntoIterator<Item = Assignor>) -> Self {
         self.membership.assignors = assignors.into_iter().collect();
         self

@@ -62,6 +62,8 @@ struct World {
     commits: u64,
     /// Commits are not answered while it is set.
     deaf: bool,
+    /// Commits with metadata are refused.
+    no_metadata: bool,
     topic_id: TopicId,
 }
 
@@ -112,14 +114,16 @@ struct FakeGroup {
 impl Membership for FakeGroup {
     async fn commit(&self, offsets: Vec<(TopicPartition, CommitOffset)>) -> Result<Vec<(TopicPartition, ErrorCode)>> {
         tokio::task::yield_now().await;
-        while lock(&self.world).deaf {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        if lock(&self.world).deaf {
+            std::future::pending::<()>().await;
         }
         let mut world = lock(&self.world);
         world.commits += 1;
         let mut answer = Vec::new();
         for (tp, CommitOffset { offset, leader_epoch, metadata }) in offsets {
-            let code = if world.owner.get(&tp) == Some(&self.member) {
+            let code = if world.no_metadata && !metadata.is_empty() {
+                ErrorCode::OFFSET_METADATA_TOO_LARGE
+            } else if world.owner.get(&tp) == Some(&self.member) {
                 world.committed.insert(tp.clone(), Committed { offset, leader_epoch, metadata });
                 ErrorCode::NONE
             } else {

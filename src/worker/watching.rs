@@ -102,6 +102,15 @@ where
     /// Tells once about each record whose handler has held back its partition for `stall_after`.
     pub(super) fn look_for_stalls(&mut self) {
         let (now, limit) = (self.env.now(), self.config.stall_after);
+        // Paused, the lowest one may be one that was taken and did not start.
+        if self.paused {
+            self.owned.values_mut().for_each(|owned| {
+                if let Owned::Running(running) = owned {
+                    running.stands = None;
+                }
+            });
+            return;
+        }
         let mut stalls = Vec::new();
         for (tp, owned) in &mut self.owned {
             let Owned::Running(running) = owned else { continue };

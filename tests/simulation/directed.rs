@@ -110,19 +110,27 @@ fn connections_die() -> Plan {
 }
 
 fn storm() -> Plan {
-    let mut plan = quiet(5, seconds(45));
-    plan.partitions = 80;
-    let mut dice = Dice::new(5, "storm");
-    plan.lives.clear();
-    for slot in 0..12 {
-        let (mut row, mut at) = (Vec::new(), dice.ms(0..=2_000));
-        while at < plan.until {
-            let to = (at + dice.ms(500..=6_000)).min(plan.until);
-            row.push(LifePlan { slot, from: at, to, end: dice.pick(&[End::Stop, End::Stop, End::Kill, End::Drop]) });
-            at = to + dice.ms(0..=1_000);
+    // One of twelve comes or goes every second.
+    let mut plan = quiet(5, seconds(120));
+    (plan.partitions, plan.group.session_timeout, plan.rebalance_delay) = (80, seconds(6), Duration::ZERO);
+    let (mut dice, mut at) = (Dice::new(5, "storm"), seconds(1));
+    let mut began: [Option<Duration>; 12] = [Some(seconds(0)); 12];
+    let mut rows = vec![Vec::new(); 12];
+    while at < plan.until {
+        let slot = dice.size(0..=11);
+        match began[slot].take() {
+            None => began[slot] = Some(at),
+            Some(from) => {
+                let end = if dice.chance(0.1) { End::Kill } else { dice.pick(&[End::Stop, End::Stop, End::Drop]) };
+                rows[slot].push(LifePlan { slot: slot as u32, from, to: at, end });
+            }
         }
-        plan.lives.push(row);
+        at += dice.ms(500..=1_500);
     }
+    for (slot, from) in began.into_iter().enumerate().filter_map(|(slot, from)| Some((slot, from?))) {
+        rows[slot].push(LifePlan { slot: slot as u32, from, to: plan.until, end: End::Stop });
+    }
+    plan.lives = rows;
     plan
 }
 
