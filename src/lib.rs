@@ -76,9 +76,10 @@ pub use client::{Isolation, TopicId};
 #[cfg(feature = "cli")]
 pub use dispatcher::init_logging;
 pub use dispatcher::{
-    And, Builder, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors, Events, Failure, FromMessage,
-    GroupDescription, GroupInfo, GroupMember, Json, Message, PartitionStatus, PartitionerKind, Payload, ResetTo, Route,
-    Routes, SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
+    And, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors,
+    Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, Outcome, PartitionStatus,
+    PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Route, Routes, SendForReceipt, SendForReceipts,
+    SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
 };
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};

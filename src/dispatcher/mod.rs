@@ -19,11 +19,13 @@ mod send;
 mod status;
 mod subscribe;
 mod subscription;
+mod tail;
 mod topic;
 mod topic_defaults;
 mod topics;
 mod validate;
 
+pub use answers::{CallbackError, CallbackErrors, Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
 pub use builder::Builder;
 pub use config::{Config, PartitionerKind};
 pub use core::Dispatcher;

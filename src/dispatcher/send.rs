@@ -4,12 +4,16 @@ use std::borrow::Cow;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use super::answers::{CallbackError, Expected, Helper, SendForReceipt, SendForReceipts, Watcher};
 use super::config::PartitionerKind;
 use super::core::Dispatcher;
 use super::payload::Payload;
 use crate::client::producer::{self, Ack, Choice, ProducerTopic, RecordParts};
-use crate::envelope::{self, Envelope, GoMessage, GoTime, ID_HEADER, MessageId, SENT_HEADER, SentMs};
+use crate::envelope::{
+    self, ERRORS_TO, Envelope, GoMessage, GoTime, ID_HEADER, MessageId, Place, RECEIPT_TO, SENT_HEADER, SentMs, Wishes,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A message that is being put together.
@@ -31,6 +35,16 @@ pub struct SendMessage<'a> {
     partition: Option<i32>,
     timestamp: Option<i64>,
     envelope: Envelope,
+    watcher: Option<(Duration, Watcher)>,
+}
+
+/// How long failures are watched for unless told otherwise.
+const WATCH: Duration = Duration::from_secs(600);
+
+/// What is to come back for a message, and the id that tells whose it is.
+struct Asked {
+    id: MessageId,
+    wishes: Wishes,
 }
 
 enum To<'a> {
@@ -59,7 +73,12 @@ impl<'a> SendMessage<'a> {
     fn new(dispatcher: &'a Dispatcher, to: To<'a>, value: Payload<'a>) -> Self {
         let envelope = dispatcher.config().envelope;
         let (key, headers, timestamp) = (None, Vec::new(), None);
-        Self { dispatcher, to, value, key, headers, ensure_order: false, partition: None, timestamp, envelope }
+        let (ensure_order, partition, watcher) = (false, None, None);
+        Self { dispatcher, to, value, key, headers, ensure_order, partition, timestamp, envelope, watcher }
+    }
+
+    pub(super) fn dispatcher(&self) -> &Dispatcher {
+        self.dispatcher
     }
 
     /// Messages with the same key share a partition and so keep their order. Wins over
@@ -99,6 +118,61 @@ impl<'a> SendMessage<'a> {
         self
     }
 
+    /// Asks the consumers for a receipt: awaited, the message resolves to the [`Receipt`](super::Receipt) of the first group
+    /// whose handler has ended with it, well or not, or to an error after `timeout`, counted from the send.
+    ///
+    /// The receipt travels through the helper topic `<topic>_Reply`, which is made if it does not exist. It comes from this
+    /// library's consumers, and from the Go dispatcher's if the message is in its [`Envelope`].
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let receipt = dispatcher.send("orders", "one espresso").receipt(Duration::from_secs(5)).await?;
+    /// println!("{} says {:?}", receipt.group(), receipt.outcome());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn receipt(self, timeout: Duration) -> SendForReceipt<'a> {
+        SendForReceipt::new(self, timeout)
+    }
+
+    /// As [`receipt`](Self::receipt), for so many groups.
+    pub fn receipts(self, groups: usize, timeout: Duration) -> SendForReceipts<'a> {
+        SendForReceipts::new(self, groups, timeout)
+    }
+
+    /// Calls `handler` for each group whose handler fails for good with this message, within ten minutes and as long as
+    /// the dispatcher lives; [`watch_errors_for`](Self::watch_errors_for) takes another time.
+    ///
+    /// Failures travel through the helper topic `<topic>_ERR`, which is made if it does not exist. At most 64 such handlers
+    /// run at once, and 100,000 messages are watched: beyond that the oldest is not, any more.
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// let tell = async |failure: dispatcher::CallbackError| println!("{failure}");
+    /// dispatcher.send("orders", "one espresso").watch_errors(tell).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch_errors<F, Fut>(self, handler: F) -> Self
+    where
+        F: Fn(CallbackError) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.watch_errors_for(WATCH, handler)
+    }
+
+    /// As [`watch_errors`](Self::watch_errors), for so long.
+    pub fn watch_errors_for<F, Fut>(mut self, length: Duration, handler: F) -> Self
+    where
+        F: Fn(CallbackError) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.watcher = Some((length, Watcher::new(handler)));
+        self
+    }
+
     /// Gives the message its place in the order and returns; it is sent in the background, in one batch with its
     /// neighbours. Waits for room in the buffer, for at most `max_block`.
     ///
@@ -108,16 +182,60 @@ impl<'a> SendMessage<'a> {
     ///
     /// Cancel-safe: dropped before it ends, the message is not sent.
     pub async fn enqueue(self) -> Result<Delivery> {
+        let topic = self.topic().await?;
+        let asked = match &self.watcher {
+            None => None,
+            Some(_) => Some(self.ask(&topic, false).await?),
+        };
+        self.append(&topic, asked.as_ref()).await
+    }
+
+    /// As [`enqueue`](Self::enqueue), and its receipts are waited for.
+    pub(super) async fn enqueue_for_receipts(self) -> Result<(Delivery, Expected)> {
+        let topic = self.topic().await?;
+        let asked = self.ask(&topic, true).await?;
+        // Before the message can be answered.
+        let expected = self.dispatcher.desk().expect(asked.id);
+        Ok((self.append(&topic, Some(&asked)).await?, expected))
+    }
+
+    async fn topic(&self) -> Result<Cow<'_, ProducerTopic>> {
         match self.to {
-            To::Handle(topic) => self.append(topic).await,
-            To::Name(name) => {
-                let topic = self.dispatcher.producer_topic(name).await?;
-                self.append(&topic).await
-            }
+            To::Handle(topic) => Ok(Cow::Borrowed(topic)),
+            To::Name(name) => Ok(Cow::Owned(self.dispatcher.producer_topic(name).await?)),
         }
     }
 
-    async fn append(&self, topic: &ProducerTopic) -> Result<Delivery> {
+    /// Makes sure that what comes back is read.
+    async fn ask(&self, topic: &ProducerTopic, receipt: bool) -> Result<Asked> {
+        let everywhere = match self.envelope {
+            Envelope::Headers => false,
+            Envelope::GoJson => true,
+            Envelope::Raw => {
+                let text =
+                    "Envelope::Raw says nothing beside the payload, so nothing can come back: use another envelope";
+                return Err(Error::new(ErrorKind::InvalidArgument, text));
+            }
+        };
+        let desk = self.dispatcher.desk();
+        let mut asked = Asked { id: self.new_id(), wishes: Wishes::default() };
+        if receipt {
+            let place = desk.place(self.dispatcher, topic.name(), Helper::Replies, everywhere).await?;
+            asked.wishes.receipt = Some(place);
+        }
+        if let Some((length, watcher)) = &self.watcher {
+            let place = desk.place(self.dispatcher, topic.name(), Helper::Errors, everywhere).await?;
+            asked.wishes.errors = Some(place);
+            desk.watch(asked.id, watcher.clone(), *length);
+        }
+        Ok(asked)
+    }
+
+    fn new_id(&self) -> MessageId {
+        MessageId::from_random(self.dispatcher.env().random(|rng| rng.u128(..)))
+    }
+
+    async fn append(&self, topic: &ProducerTopic, asked: Option<&Asked>) -> Result<Delivery> {
         let invalid = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
         if let Some(partition) = self.partition
             && !(0..i64::from(topic.partitions())).contains(&i64::from(partition))
@@ -145,7 +263,8 @@ impl<'a> SendMessage<'a> {
         };
         let mut parts = RecordParts { timestamp: self.timestamp, key, value: self.value.as_slice(), headers: &[] };
         let env = self.dispatcher.env();
-        let new_id = || MessageId::from_random(env.random(|rng| rng.u128(..)));
+        let new_id = || asked.map_or_else(|| self.new_id(), |asked| asked.id);
+        let wishes = asked.map(|asked| asked.wishes).unwrap_or_default();
         let mut headers: Vec<(&str, Option<&[u8]>)>;
         match self.envelope {
             Envelope::Headers => {
@@ -153,11 +272,17 @@ impl<'a> SendMessage<'a> {
                 parts.timestamp = self.timestamp.or(Some(now));
                 let (id, sent) = (new_id(), SentMs::new(now));
                 let ours = [(ID_HEADER, Some(id.as_bytes())), (SENT_HEADER, Some(sent.as_bytes()))];
-                if self.headers.is_empty() {
+                let wished = [(RECEIPT_TO, wishes.receipt), (ERRORS_TO, wishes.errors)];
+                let wished = wished.map(|(name, place)| match place {
+                    Some(Place::Partition(p)) => Some((name, SentMs::new(p.into()))),
+                    _ => None,
+                });
+                if self.headers.is_empty() && wishes.is_empty() {
                     parts.headers = &ours;
                 } else {
                     headers = self.user_headers();
                     headers.extend(ours);
+                    headers.extend(wished.iter().flatten().map(|(name, place)| (*name, Some(place.as_bytes()))));
                     parts.headers = &headers;
                 }
                 let inner = topic.append(choice, &parts).await?;
@@ -182,6 +307,8 @@ impl<'a> SendMessage<'a> {
                     key: key.unwrap_or_default().into(),
                     value: Some(value.into()),
                     producer_sent_time: GoTime::from_unix_ms(now),
+                    is_reply_message: wishes.receipt.is_some(),
+                    is_send_error: wishes.errors.is_some(),
                     ..GoMessage::default()
                 });
                 parts.timestamp = self.timestamp.or(Some(now));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::Message;
-use crate::client::admin::ClusterAdmin;
 use crate::client::fetch::{Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, ReadOptions, channel};
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicPartition};
 use crate::error::Result;

@@ -92,7 +92,7 @@ impl<B> Clone for Record<B> {
 impl Record<FetchedBatch> {
     /// The records of a batch that was read without a group. Bytes that are no records end them.
     pub(crate) fn all_of(batch: &Arc<FetchedBatch>) -> Vec<Self> {
-        let assignment = Assignment::new((*batch.tp).clone(), batch.epoch);
+        let assignment = Assignment::of((*batch.tp).clone(), batch.epoch, 0);
         let origin = Arc::new(Origin { block: batch.clone(), assignment });
         let mut at = batch.start();
         let next = || batch.batch.next(&mut at).ok().flatten();

@@ -45,7 +45,9 @@ impl Helper {
             ..=249 => Ok(name),
             _ => Err(Error::new(
                 ErrorKind::InvalidArgument,
-                format!("what comes back for topic {topic} would go to {name}, which is longer than 249 bytes: use a shorter topic name"),
+                format!(
+                    "what comes back for topic {topic} would go to {name}, which is longer than 249 bytes: use a shorter topic name"
+                ),
             )),
         }
     }
@@ -131,7 +133,7 @@ impl Desk {
     }
 
     /// Receipts of this message come out of what is returned, until that is dropped.
-    pub(super) fn expect(&self, id: MessageId) -> Expected {
+    pub(in crate::dispatcher) fn expect(&self, id: MessageId) -> Expected {
         let (sender, receipts) = mpsc::unbounded_channel();
         lock(&self.inner.waiting).insert(id, sender);
         Expected { id, receipts, desk: Arc::downgrade(&self.inner) }
@@ -176,7 +178,7 @@ impl Inner {
 }
 
 /// A place in the book of those who wait.
-pub(super) struct Expected {
+pub(in crate::dispatcher) struct Expected {
     id: MessageId,
     pub(super) receipts: mpsc::UnboundedReceiver<Receipt>,
     desk: Weak<Inner>,

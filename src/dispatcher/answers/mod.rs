@@ -6,8 +6,8 @@ mod desk;
 mod receipt;
 mod respond;
 
-pub use callback_error::{CallbackError, CallbackErrors};
 pub(super) use callback_error::Watcher;
-pub(super) use desk::{Desk, Helper};
+pub use callback_error::{CallbackError, CallbackErrors};
+pub(super) use desk::{Desk, Expected, Helper};
 pub use receipt::{Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
 pub(super) use respond::Responder;

@@ -183,7 +183,9 @@ impl<'a> IntoFuture for SendForReceipt<'a> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let first = self.enqueue().await?.receipts().await?.into_iter().next();
-            first.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "receipts of no group were asked for: use 1 or more"))
+            first.ok_or_else(|| {
+                Error::new(ErrorKind::InvalidArgument, "receipts of no group were asked for: use 1 or more")
+            })
         })
     }
 }
@@ -267,7 +269,9 @@ impl PendingReceipts {
         let came: Vec<_> = self.came.iter().map(|receipt| receipt.group.as_str()).collect();
         let receipts = match self.groups {
             1 => format!("no receipt for message {id} came within {timeout:?}"),
-            n => format!("{} of {n} receipts for message {id} came within {timeout:?} ({})", came.len(), came.join(", ")),
+            n => {
+                format!("{} of {n} receipts for message {id} came within {timeout:?} ({})", came.len(), came.join(", "))
+            }
         };
         let (known, source) = match &self.acknowledged {
             None => ("it is not acknowledged yet, and may or may not be written".to_owned(), None),
@@ -278,7 +282,8 @@ impl PendingReceipts {
                 (format!("it is in {topic}-{partition}{place}, and no further group has finished it"), None)
             }
         };
-        let error = Error::new(ErrorKind::Timeout, format!("{receipts}: {known}; check that a consumer runs, or wait longer"));
+        let error =
+            Error::new(ErrorKind::Timeout, format!("{receipts}: {known}; check that a consumer runs, or wait longer"));
         match source {
             Some(source) => error.with_source(source),
             None => error,

@@ -65,11 +65,13 @@ impl Responder {
         for (helper, place) in [(Helper::Errors, errors), (Helper::Replies, wishes.receipt)] {
             let Some(place) = place else { continue };
             let sent = env.timeout(LIMIT, self.send(message, &answer, helper, place)).await;
-            sent.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, format!("not sent within {LIMIT:?}")))).map_err(|e| {
-                let what = if helper == Helper::Errors { "an error record" } else { "a receipt" };
-                let kind = e.kind();
-                e.wrap(kind, format!("{what} for {message:?} could not be sent"))
-            })?;
+            sent.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, format!("not sent within {LIMIT:?}")))).map_err(
+                |e| {
+                    let what = if helper == Helper::Errors { "an error record" } else { "a receipt" };
+                    let kind = e.kind();
+                    e.wrap(kind, format!("{what} for {message:?} could not be sent"))
+                },
+            )?;
         }
         Ok(())
     }
@@ -89,7 +91,8 @@ impl Responder {
             return Ok(());
         }
         let ours = answer.to_headers();
-        let mut headers: Vec<(&str, Option<&[u8]>)> = ours.iter().map(|(name, value)| (*name, Some(&value[..]))).collect();
+        let mut headers: Vec<(&str, Option<&[u8]>)> =
+            ours.iter().map(|(name, value)| (*name, Some(&value[..]))).collect();
         // Of a failure the whole message is told; a receipt's sender has it.
         let (mut key, mut value) = (None, None);
         if helper == Helper::Errors {
