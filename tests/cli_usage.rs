@@ -62,8 +62,6 @@ fn wrong_usage_is_2_and_says_what_is_wrong() {
 #[test]
 fn what_comes_later_is_refused_by_name_before_anything_is_done() {
     for (line, names) in [
-        ("-b h:1 send t --receipt 5s", "--receipt"),
-        ("-b h:1 send t --watch-errors 10s", "--watch-errors"),
         ("-b h:1 send t --compression zstd", "zstd"),
         ("-b h:1 subscribe t --group g --on-failure retry:3", "retry"),
         ("-b h:1 subscribe t --group g --on-failure dlq:dead", "dlq"),

@@ -48,10 +48,10 @@ pub(super) struct SendArgs {
     pub(super) create: bool,
     #[command(flatten)]
     pub(super) new: NewTopicArgs,
-    /// Wait so long for the consumer's receipt (not supported yet).
+    /// Wait so long for the consumer's receipt.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) receipt: Option<Duration>,
-    /// Report consumers' errors for so long (not supported yet).
+    /// Report consumers' errors, and stay so long for them after the last line.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) watch_errors: Option<Duration>,
     /// Send the whole of this file as one message.

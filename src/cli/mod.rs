@@ -2,6 +2,7 @@
 //! Uses the library's public API only; `src/bin/dispatcher.rs` calls [`main`].
 #![allow(clippy::disallowed_methods, reason = "a program of its own: the library's clock and tasks are not its")]
 
+mod answers;
 mod args;
 mod args_bench;
 mod args_embedded;

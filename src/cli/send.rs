@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
 
+use super::answers::{self, ReceiptRow};
 use super::args::Common;
 use super::args_send::{EnvelopeArg, PartitionerArg, SendArgs};
 use super::connect;
@@ -16,7 +17,7 @@ use super::exit::{Exit, Outcome};
 use super::lines::{Line, Lines};
 use super::output::{Printer, json_line};
 use super::signals::Stop;
-use crate::{Delivery, Envelope, Error, ErrorKind, PartitionerKind, Result, SendReport, Topic};
+use crate::{Delivery, Envelope, Error, ErrorKind, PartitionerKind, Receipt, Result, SendReport, Topic};
 
 /// Messages sent and not yet acknowledged, at most; bytes are bounded by the producer's memory.
 const WINDOW: usize = 10_000;
@@ -29,6 +30,8 @@ struct Sent<'a> {
     partition: i32,
     offset: Option<i64>,
     id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<ReceiptRow<'a>>,
 }
 
 #[derive(Serialize)]
@@ -75,7 +78,7 @@ pub(super) async fn run(all: &Common, args: SendArgs) -> Outcome {
         sending.lines(Lines::new(tokio::io::stdin(), limit), &stop).await
     };
     let ended = match ended {
-        Ok(()) => sending.finish().await,
+        Ok(()) => sending.finish(&stop).await,
         failed => failed,
     };
     connect::close(dispatcher).await;
@@ -83,11 +86,10 @@ pub(super) async fn run(all: &Common, args: SendArgs) -> Outcome {
 }
 
 fn check(args: &SendArgs) -> Outcome {
-    if args.receipt.is_some() {
-        return Err(Exit::not_yet("--receipt"));
-    }
-    if args.watch_errors.is_some() {
-        return Err(Exit::not_yet("--watch-errors"));
+    if args.envelope == EnvelopeArg::Raw && (args.receipt.is_some() || args.watch_errors.is_some()) {
+        return Err(Exit::usage(
+            "--envelope raw says nothing beside the payload: leave out --receipt and --watch-errors",
+        ));
     }
     if args.envelope == EnvelopeArg::GoJson && !args.header.is_empty() {
         return Err(Exit::usage("--envelope go-json cannot carry headers: leave out --header"));
@@ -113,20 +115,44 @@ struct Sending {
     printer_failed: tokio::sync::oneshot::Receiver<std::io::Error>,
     sent: u64,
     failed: u64,
+    /// Acknowledged, and no receipt in time.
+    unanswered: u64,
 }
 
 /// A delivery and the line it came from.
 struct Numbered {
     line: u64,
-    delivery: Delivery,
+    delivery: Awaited,
+}
+
+enum Awaited {
+    Plain(Delivery),
+    WithReceipt(Pin<Box<dyn Future<Output = Answered> + Send>>),
+}
+
+/// What became of a line.
+pub(super) struct Answered {
+    pub(super) report: Result<SendReport>,
+    /// `None`: not asked for, or not to be had; an error: not in time.
+    pub(super) receipt: Option<Result<Receipt>>,
+}
+
+impl From<Result<SendReport>> for Answered {
+    fn from(report: Result<SendReport>) -> Self {
+        Self { report, receipt: None }
+    }
 }
 
 impl Future for Numbered {
-    type Output = (u64, Result<SendReport>);
+    type Output = (u64, Answered);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let line = self.line;
-        Pin::new(&mut self.delivery).poll(cx).map(|outcome| (line, outcome))
+        let outcome = match &mut self.delivery {
+            Awaited::Plain(delivery) => Pin::new(delivery).poll(cx).map(Answered::from),
+            Awaited::WithReceipt(answered) => answered.as_mut().poll(cx),
+        };
+        outcome.map(|outcome| (line, outcome))
     }
 }
 
@@ -136,7 +162,7 @@ impl Sending {
         let key = args.key.take().map(bytes);
         let delimiter = args.key_delimiter.take().map(|d| unescape_tabs(&bytes(d)));
         let pending = FuturesUnordered::new();
-        Self { json, topic, args, key, delimiter, pending, printer, printer_failed, sent: 0, failed: 0 }
+        Self { json, topic, args, key, delimiter, pending, printer, printer_failed, sent: 0, failed: 0, unanswered: 0 }
     }
 
     /// Sends every line until the end of input or a signal.
@@ -168,7 +194,7 @@ impl Sending {
                 Some(Line::Whole(line)) => self.send(number, Some(line)).await?,
                 Some(Line::TooLong(length)) => {
                     let text = format!("the line has {length} bytes, more than a message may have: split it");
-                    self.report((number, Err(Error::new(ErrorKind::MessageTooLarge, text)))).await?;
+                    self.report((number, Err(Error::new(ErrorKind::MessageTooLarge, text)).into())).await?;
                 }
             }
         }
@@ -201,12 +227,24 @@ impl Sending {
         for (name, value) in &self.args.header {
             message = message.header(name, value);
         }
-        match message.enqueue().await {
+        if self.args.watch_errors.is_some() {
+            let (printer, json) = (self.printer.clone(), self.json);
+            let print = move |failure| answers::print_failure(printer.clone(), json, failure);
+            message = message.watch_errors_for(answers::WATCH_AS_LONG_AS_IT_RUNS, print);
+        }
+        let enqueued = match self.args.receipt {
+            None => message.enqueue().await.map(Awaited::Plain),
+            Some(timeout) => {
+                let pending = message.receipt(timeout).enqueue().await;
+                pending.map(|pending| Awaited::WithReceipt(Box::pin(answers::answered(pending))))
+            }
+        };
+        match enqueued {
             Ok(delivery) => {
                 self.pending.push(Numbered { line, delivery });
                 Ok(())
             }
-            Err(e) => self.report((line, Err(e))).await,
+            Err(e) => self.report((line, Err(e).into())).await,
         }
     }
 
@@ -217,13 +255,20 @@ impl Sending {
         }
     }
 
-    async fn report(&mut self, (line, outcome): (u64, Result<SendReport>)) -> Outcome {
+    async fn report(&mut self, (line, outcome): (u64, Answered)) -> Outcome {
         self.sent += 1;
         let topic = self.topic.name();
-        let row = match &outcome {
+        if let Some(Err(late)) = &outcome.receipt {
+            self.unanswered += 1;
+            if !self.json {
+                let _ = writeln!(std::io::stderr(), "line {line}: {late}");
+            }
+        }
+        let row = match &outcome.report {
             Ok(report) => {
-                let (partition, offset) = (report.partition(), report.offset());
-                json_line(&Sent { v: 1, line, topic, partition, offset, id: report.id() })
+                let (partition, offset, id) = (report.partition(), report.offset(), report.id());
+                let receipt = outcome.receipt.as_ref().map(|receipt| ReceiptRow::new(id, receipt));
+                json_line(&Sent { v: 1, line, topic, partition, offset, id, receipt })
             }
             Err(e) => {
                 self.failed += 1;
@@ -244,14 +289,24 @@ impl Sending {
         self.printer_failed.try_recv().map_or_else(|_| Exit::quiet(), Exit::from)
     }
 
-    async fn finish(&mut self) -> Outcome {
+    async fn finish(&mut self, stop: &Stop) -> Outcome {
         while !self.pending.is_empty() {
             self.settle_one().await?;
+        }
+        if let Some(watch) = self.args.watch_errors {
+            tokio::select! { biased;
+                () = stop.raised() => {}
+                () = tokio::time::sleep(watch) => {}
+            }
         }
         if self.json && !self.printer.flush().await {
             return Err(self.printer_end());
         }
         match self.failed {
+            0 if self.unanswered > 0 => Err(Exit::failed(format!(
+                "{} of {} messages were not answered in time: check that a consumer runs, or wait longer",
+                self.unanswered, self.sent
+            ))),
             0 => Ok(()),
             failed => Err(Exit::failed(format!(
                 "{failed} of {} messages were not acknowledged: see above why, and send those again",
