@@ -178,7 +178,10 @@ async fn a_service_sees_the_failures_of_a_topic() {
     let kitchen = subscribe.start().await.unwrap();
     let report = dispatcher.send("orders", "a bad one").key("k").header("trace", "7").await.unwrap();
     for failure in [stream.next().await, hears.recv().await.unwrap()] {
-        assert_eq!((failure.topic(), failure.partition(), Some(failure.offset())), ("orders", report.partition(), report.offset()));
+        assert_eq!(
+            (failure.topic(), failure.partition(), Some(failure.offset())),
+            ("orders", report.partition(), report.offset())
+        );
         assert_eq!((failure.error(), failure.group(), failure.attempt()), ("no beans", "kitchen:orders", 1));
         assert_eq!((failure.key(), failure.value()), (Some(&b"k"[..]), Some(&b"a bad one"[..])));
         assert_eq!(failure.headers().collect::<Vec<_>>(), [(&b"trace"[..], Some(&b"7"[..]))]);

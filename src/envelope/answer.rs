@@ -66,6 +66,13 @@ impl Wishes {
         }
     }
 
+    /// Whether a value may be a Go envelope that asks for something, from a look at its end, where Go writes the wishes.
+    pub(crate) fn may_be_in_go(value: &[u8]) -> bool {
+        const LAST: usize = r#""IsReplyMessage":true,"IsSendError":true}"#.len() + 16;
+        let end = &value[value.len().saturating_sub(LAST)..];
+        value.first() == Some(&b'{') && end.windows(4).any(|word| word == b"true")
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.receipt.is_none() && self.errors.is_none()
     }
@@ -235,6 +242,18 @@ mod tests {
         let go = told.to_go(&sent, "orders_Reply");
         assert!(!go.is_reply_message, "an answer asks for nothing");
         assert_eq!(Answer::of_go(&go), Answer { attempt: 0, ..answer() });
+    }
+
+    #[test]
+    fn a_go_envelope_that_asks_for_something_is_told_by_its_end() {
+        let text = |is_reply_message, is_send_error| {
+            super::super::encode_go(&GoMessage { is_reply_message, is_send_error, ..GoMessage::default() })
+        };
+        assert!(!Wishes::may_be_in_go(text(false, false).as_bytes()));
+        assert!(!Wishes::may_be_in_go(b"") && !Wishes::may_be_in_go(b"true"));
+        for (reply, error) in [(true, false), (false, true), (true, true)] {
+            assert!(Wishes::may_be_in_go(text(reply, error).as_bytes()));
+        }
     }
 
     #[test]

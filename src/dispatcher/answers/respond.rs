@@ -1,19 +1,25 @@
 //! The consumers' side: once a handler has ended for good, its message's sender is told, if it asked for that.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::desk::Helper;
+use crate::client::fetch::FetchedBatch;
 use crate::client::producer::{Choice, RecordParts};
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::message::Message;
-use crate::envelope::{self, Answer, Place};
+use crate::envelope::{self, Answer, Place, Wishes};
 use crate::error::{Error, ErrorKind, Result};
+use crate::worker::{Aftercare, Ending, Record};
 
 /// How long an answer may wait for its helper topic and for room in the producer's buffer.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Answers for one subscription.
+#[derive(Clone)]
 pub(in crate::dispatcher) struct Responder {
     dispatcher: Dispatcher,
     group: Arc<str>,
@@ -22,33 +28,20 @@ pub(in crate::dispatcher) struct Responder {
 }
 
 impl Responder {
-    pub(in crate::dispatcher) fn new(dispatcher: Dispatcher, group: &str, publish_errors: bool) -> Arc<Self> {
-        Arc::new(Self { dispatcher, group: group.into(), publish_errors })
-    }
-
-    /// Whether anything is to be done for this message once it is handled, or has failed.
-    pub(in crate::dispatcher) fn concerns(&self, message: &Message) -> bool {
-        self.publish_errors || !message.wishes().is_empty()
+    pub(in crate::dispatcher) fn new(dispatcher: Dispatcher, group: &str, publish_errors: bool) -> Self {
+        Self { dispatcher, group: group.into(), publish_errors }
     }
 
     /// Answers in the message's own form. The answers are on their way when this returns; nobody waits for their
     /// acknowledgement.
-    ///
-    /// # Errors
-    /// An answer could not be sent.
-    pub(in crate::dispatcher) async fn answer(
-        &self,
-        message: &Message,
-        begun_ms: i64,
-        outcome: std::result::Result<(), &Error>,
-    ) -> Result<()> {
+    async fn answer(&self, message: &Message, ending: &Ending) -> Result<()> {
         let mut wishes = message.wishes();
         if self.publish_errors {
             let place = if message.go().is_some() { Place::Anywhere } else { Place::Partition(message.partition()) };
             wishes.errors.get_or_insert(place);
         }
         let env = self.dispatcher.env();
-        let error = outcome.err().map(|error| text_of(error).into());
+        let error = ending.outcome.as_ref().err().map(|error| text_of(error).into());
         let answer = Answer {
             id: message.id().unwrap_or_default(),
             topic: message.topic().into(),
@@ -58,10 +51,10 @@ impl Responder {
             error,
             attempt: message.attempt(),
             sent_ms: message.sent_ms().unwrap_or(-1),
-            received_ms: begun_ms,
-            handled_ms: env.wall_ms(),
+            received_ms: ending.begun_ms,
+            handled_ms: ending.ended_ms,
         };
-        let errors = wishes.errors.filter(|_| outcome.is_err());
+        let errors = wishes.errors.filter(|_| ending.outcome.is_err());
         for (helper, place) in [(Helper::Errors, errors), (Helper::Replies, wishes.receipt)] {
             let Some(place) = place else { continue };
             let sent = env.timeout(LIMIT, self.send(message, &answer, helper, place)).await;
@@ -103,6 +96,28 @@ impl Responder {
         let parts = RecordParts { timestamp, key, value, headers: &headers };
         let _unwatched = topic.append(choice, &parts).await?;
         Ok(())
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Responder({})", self.group)
+    }
+}
+
+impl Aftercare<FetchedBatch> for Responder {
+    fn concerns(&self, record: &Record<FetchedBatch>) -> bool {
+        self.publish_errors
+            || !Wishes::of_headers(record.headers()).is_empty()
+            || record.value().is_some_and(Wishes::may_be_in_go)
+    }
+
+    fn after(&self, record: Record<FetchedBatch>, ending: Ending) -> BoxFuture<'static, Result<()>> {
+        let this = self.clone();
+        Box::pin(async move {
+            // It is answered when its last attempt has ended.
+            if ending.again { Ok(()) } else { this.answer(&Message::new(record), &ending).await }
+        })
     }
 }
 
