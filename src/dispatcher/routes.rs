@@ -9,6 +9,7 @@ use futures_util::future::{Either, MapErr};
 
 use super::from_message::FromMessage;
 use super::message::Message;
+use crate::worker::Unfit;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -59,7 +60,7 @@ where
     fn call(&self, _: usize, message: Message) -> Self::Handled {
         match M::from_message(message) {
             Ok(argument) => Either::Left((self.handler)(argument).map_err(E::into as fn(E) -> BoxError)),
-            Err(unfit) => Either::Right(ready(Err(unfit.into()))),
+            Err(unfit) => Either::Right(ready(Err(Unfit(unfit).into()))),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::client::Isolation;
 use crate::client::fetch::{FetchedBatch, OnBadBatch, ReadOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignor, Group, GroupConfig};
-use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order, Record, StartAt};
+use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order, Record, Seams, StartAt};
 
 /// A subscription that is being put together; [`start`](Self::start) starts it.
 ///
@@ -357,7 +357,7 @@ impl<R: Routes> Subscribe<'_, R> {
             let handled = routes.call(record.route(), Message::new(record));
             async move { handled.await.map_err(HandlerError::new) }
         };
-        let handle = worker::start(source, member, self.consumer, reading, adapted);
+        let handle = worker::start(source, member, self.consumer, Seams::default(), reading, adapted);
         Ok(Subscription::new(handle, group))
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
+use super::aftercare::Seams;
 use super::commit::{Committing, Point};
 use super::config::{ConsumerConfig, Order};
 use super::events::{SubscriptionEvent, named};
@@ -113,6 +114,7 @@ pub(super) fn start<M, L, F, G, H, Fut>(
     (membership, events): (Arc<M>, G),
     (log, feed): (Arc<L>, F),
     mut config: ConsumerConfig,
+    seams: Seams,
     handler: H,
 ) -> ConsumerHandle
 where
@@ -131,7 +133,8 @@ where
     let shared = Shared::new(Scheduler::new(rules), lanes, Failures::default());
     let (handle, stop_asked, outcome) = ConsumerHandle::new(shared.clone());
     let lane_rules = LaneRules {
-        on_failure: config.on_failure,
+        plan: config.on_failure.plan(),
+        aftercare: seams.aftercare,
         handler_timeout: config.handler_timeout,
         spawn_each: config.spawn_each,
         serial: order == Order::Partition,

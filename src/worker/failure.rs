@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::ring::Ring;
+use crate::client::retry::BackoffConfig;
 use crate::client::types::TopicPartition;
 use crate::{Error, ErrorKind};
 
@@ -21,6 +22,37 @@ pub enum OnFailure {
     Stop,
 }
 
+impl OnFailure {
+    pub(crate) fn plan(&self) -> Plan {
+        let backoff = BackoffConfig { first: Duration::from_millis(100), max: Duration::from_secs(10) };
+        let last = match self {
+            Self::Skip => Last::Skip,
+            Self::Hold => Last::Hold,
+            Self::Stop => Last::Stop,
+        };
+        Plan { attempts: 1, backoff, last }
+    }
+}
+
+/// A failure policy as lanes follow it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// How often a handler is called for a record in place, at least 1.
+    pub(crate) attempts: u32,
+    /// Between two of these calls.
+    pub(crate) backoff: BackoffConfig,
+    /// What becomes of the record then.
+    pub(crate) last: Last,
+}
+
+/// What becomes of a record that is handled no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Last {
+    Skip,
+    Hold,
+    Stop,
+}
+
 /// Why a handler did not finish a record.
 #[derive(Debug)]
 pub(crate) struct HandlerError(Box<dyn std::error::Error + Send + Sync + 'static>);
@@ -28,6 +60,11 @@ pub(crate) struct HandlerError(Box<dyn std::error::Error + Send + Sync + 'static
 impl HandlerError {
     pub(crate) fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>) -> Self {
         Self(source.into())
+    }
+
+    /// The payload is not what the handler takes: no attempt can change that.
+    pub(crate) fn is_unfit(&self) -> bool {
+        self.0.is::<Unfit>()
     }
 
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
@@ -47,6 +84,22 @@ impl HandlerError {
     pub(crate) fn into_error(self, tp: &TopicPartition, offset: i64) -> Error {
         let source = self.0;
         Error::new(ErrorKind::Handler, format!("the handler of {tp} offset {offset} failed")).with_source(Plain(source))
+    }
+}
+
+/// Why a payload is not what the handler takes.
+#[derive(Debug)]
+pub(crate) struct Unfit(pub(crate) Error);
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unfit {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }
 

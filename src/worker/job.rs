@@ -1,4 +1,5 @@
-//! A handler that has to wait: a place in its lane's set of running ones, with its record's ticket and time limit.
+//! What a record in a lane waits for: its handler, or the pause before its next attempt. A place in the lane's set of
+//! running ones, with the record's ticket and the handler's time limit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -6,18 +7,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 
 use super::failure::HandlerError;
 use super::keys::KeyHash;
-use super::record::Assignment;
+use super::record::{Assignment, Record};
 use super::scheduler::{Done, End, PartId};
+use crate::client::retry::Backoff;
 
 /// A box for one handler at a time, used again and again.
 pub(crate) type Slot<F> = Pin<Box<Option<F>>>;
 
 /// The handler's limit and the timer that ends it.
-pub(crate) type Timeout = (Duration, Pin<Box<dyn Future<Output = ()> + Send>>);
+pub(crate) type Timeout = (Duration, BoxFuture<'static, ()>);
 
 /// Which record a handler runs for.
 #[derive(Debug, Clone, Copy)]
@@ -31,114 +34,147 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn done(self, end: End) -> Done {
         let Self { part, seq, index, key } = self;
-        Done { part, seq, index, count: 1, key, end }
+        Done { part, seq, index, count: 1, key, end, tended: false }
     }
 }
 
+/// What is kept of a record for what may follow on its handler.
+#[derive(Debug)]
+pub(crate) struct Kept<B> {
+    pub(crate) record: Record<B>,
+    /// An aftercare concerns it.
+    pub(crate) care: bool,
+    /// When its handler was called first, in ms since 1970; 0 if no aftercare concerns it.
+    pub(crate) begun_ms: i64,
+    /// Counts the failures in place.
+    pub(crate) backoff: Backoff,
+}
+
 /// See the file's head.
-pub(crate) struct Job<F> {
-    handler: Handler<F>,
-    ticket: Ticket,
-    assignment: Arc<Assignment>,
-    offset: i64,
+pub(crate) struct Job<B, F> {
+    doing: Doing<F>,
+    subject: Option<Subject<B>>,
     timeout: Option<Timeout>,
 }
 
-enum Handler<F> {
-    Inline(Slot<F>),
-    Spawned(JoinHandle<Result<(), HandlerError>>),
-    Ended,
-}
-
-/// A job that ended.
-pub(crate) struct Finished<F> {
-    pub(crate) result: Result<(), HandlerError>,
+/// Which record a job is for.
+pub(crate) struct Subject<B> {
     pub(crate) ticket: Ticket,
     pub(crate) assignment: Arc<Assignment>,
     pub(crate) offset: i64,
+    /// Boxed, for most records keep nothing.
+    pub(crate) kept: Option<Box<Kept<B>>>,
+}
+
+enum Doing<F> {
+    Inline(Slot<F>),
+    Spawned(JoinHandle<Result<(), HandlerError>>),
+    /// Before the next attempt. True: there is to be none.
+    Resting(BoxFuture<'static, bool>),
+    Nothing,
+}
+
+/// What a job that ended was.
+pub(crate) enum Ended {
+    Handled(Result<(), HandlerError>),
+    /// The next attempt is due.
+    Rested,
+    /// The partition is being taken away, or the subscription stops.
+    Disturbed,
+}
+
+/// A job that ended.
+pub(crate) struct Finished<B, F> {
+    pub(crate) ended: Ended,
+    pub(crate) subject: Subject<B>,
     /// The empty box, for the next one.
     pub(crate) slot: Option<Slot<F>>,
 }
 
-impl<F> Job<F> {
-    pub(crate) fn inline(
-        slot: Slot<F>,
-        ticket: Ticket,
-        assignment: Arc<Assignment>,
-        offset: i64,
-        timeout: Option<Timeout>,
-    ) -> Self {
-        Self { handler: Handler::Inline(slot), ticket, assignment, offset, timeout }
+impl<B, F> Job<B, F> {
+    pub(crate) fn inline(slot: Slot<F>, subject: Subject<B>, timeout: Option<Timeout>) -> Self {
+        Self { doing: Doing::Inline(slot), subject: Some(subject), timeout }
     }
 
     /// A handler in a task of its own, aborted when the job is dropped.
     pub(crate) fn spawned(
         task: JoinHandle<Result<(), HandlerError>>,
-        ticket: Ticket,
-        assignment: Arc<Assignment>,
-        offset: i64,
+        subject: Subject<B>,
         timeout: Option<Timeout>,
     ) -> Self {
-        Self { handler: Handler::Spawned(task), ticket, assignment, offset, timeout }
+        Self { doing: Doing::Spawned(task), subject: Some(subject), timeout }
+    }
+
+    /// A pause before the next attempt; its future tells whether there is to be none.
+    pub(crate) fn resting(rest: BoxFuture<'static, bool>, subject: Subject<B>) -> Self {
+        Self { doing: Doing::Resting(rest), subject: Some(subject), timeout: None }
     }
 }
 
-impl<F> Future for Job<F>
+impl<B, F> Future for Job<B, F>
 where
     F: Future<Output = Result<(), HandlerError>>,
 {
-    type Output = Finished<F>;
+    type Output = Finished<B, F>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished<F>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Finished<B, F>> {
         let this = &mut *self;
-        let polled = match &mut this.handler {
-            Handler::Inline(slot) => {
+        let polled = match &mut this.doing {
+            Doing::Inline(slot) => {
                 let polled = catch_unwind(AssertUnwindSafe(|| {
                     slot.as_mut().as_pin_mut().map_or(Poll::Pending, |handler| handler.poll(cx))
                 }));
-                polled.unwrap_or_else(|payload| Poll::Ready(Err(HandlerError::panicked(payload))))
+                let polled = polled.unwrap_or_else(|payload| Poll::Ready(Err(HandlerError::panicked(payload))));
+                polled.map(Ended::Handled)
             }
-            Handler::Spawned(task) => Pin::new(task).poll(cx).map(|joined| match joined {
-                Ok(result) => result,
-                Err(error) => match error.try_into_panic() {
-                    Ok(payload) => Err(HandlerError::panicked(payload)),
-                    Err(_) => Err(HandlerError::new("the handler's task was ended by the runtime's shutdown")),
-                },
+            Doing::Spawned(task) => Pin::new(task).poll(cx).map(|joined| {
+                Ended::Handled(joined.unwrap_or_else(|error| {
+                    Err(match error.try_into_panic() {
+                        Ok(payload) => HandlerError::panicked(payload),
+                        Err(_) => HandlerError::new("the handler's task was ended by the runtime's shutdown"),
+                    })
+                }))
             }),
-            Handler::Ended => Poll::Pending,
+            Doing::Resting(rest) => rest.as_mut().poll(cx).map(|disturbed| match disturbed {
+                true => Ended::Disturbed,
+                false => Ended::Rested,
+            }),
+            Doing::Nothing => Poll::Pending,
         };
-        let result = match (polled, &mut this.timeout) {
-            (Poll::Ready(result), _) => result,
+        let ended = match (polled, &mut this.timeout) {
+            (Poll::Ready(ended), _) => ended,
             (Poll::Pending, Some((limit, timer))) => match timer.as_mut().poll(cx) {
-                Poll::Ready(()) => Err(HandlerError::timed_out(*limit)),
+                Poll::Ready(()) => Ended::Handled(Err(HandlerError::timed_out(*limit))),
                 Poll::Pending => return Poll::Pending,
             },
             (Poll::Pending, None) => return Poll::Pending,
         };
-        let slot = match std::mem::replace(&mut this.handler, Handler::Ended) {
-            Handler::Inline(mut slot) => {
+        let slot = match std::mem::replace(&mut this.doing, Doing::Nothing) {
+            Doing::Inline(mut slot) => {
                 // A panic in the future's drop must not take the lane with it.
                 let _ = catch_unwind(AssertUnwindSafe(|| slot.set(None)));
                 Some(slot)
             }
-            Handler::Spawned(task) => {
+            Doing::Spawned(task) => {
                 task.abort();
                 None
             }
-            Handler::Ended => None,
+            Doing::Resting(_) | Doing::Nothing => None,
         };
-        let (ticket, assignment, offset) = (this.ticket, this.assignment.clone(), this.offset);
-        Poll::Ready(Finished { result, ticket, assignment, offset, slot })
+        match this.subject.take() {
+            Some(subject) => Poll::Ready(Finished { ended, subject, slot }),
+            None => Poll::Pending,
+        }
     }
 }
 
-impl<F> Drop for Job<F> {
+impl<B, F> Drop for Job<B, F> {
     fn drop(&mut self) {
-        if let Handler::Spawned(task) = &self.handler {
+        if let Doing::Spawned(task) = &self.doing {
             task.abort();
         }
     }
 }
 
 /// The handler is pinned in its own box.
-impl<F> Unpin for Job<F> {}
+impl<B, F> Unpin for Job<B, F> {}

@@ -1,6 +1,7 @@
 //! A lane runs handlers. It takes records in chunks, polls each handler once in place, and only a handler that has to
 //! wait moves into the lane's set of running ones; so a handler that is ready at once costs no allocation and no task.
 //! A panic in a handler is that handler's failure. A lane never runs more handlers than its share of the concurrency.
+//! What follows on a handler's end is in `follow.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -10,37 +11,41 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::failure::{Failure, HandlerError, OnFailure};
-use super::job::{Job, Slot, Ticket};
+use super::failure::HandlerError;
+use super::follow::Tending;
+use super::job::{Ended, Job, Kept, Slot, Subject, Ticket};
 use super::pool::{LaneRules, Next, Shared};
 use super::record::{Block, Origin, Record};
 use super::scheduler::{Done, End, Item, PartId, Run, Work};
-use crate::client::types::TopicPartition;
 use crate::env::Env;
-use crate::wire::records::RecordView;
 
 /// Records per turn of a lane.
 const CHUNK: u32 = 64;
+/// Records in aftercare at which a lane takes no more.
+const MAX_TENDED: usize = 1_000;
 /// From so many records on a chunk gets a reference count of its own.
 const OWN_COUNT_FROM: u32 = 8;
 
 /// See the file's head.
 pub(crate) struct Lane<B: Block, H, F> {
-    env: Env,
-    shared: Arc<Shared<B>>,
-    rules: LaneRules,
+    pub(super) env: Env,
+    pub(super) shared: Arc<Shared<B>>,
+    pub(super) rules: LaneRules<B>,
     handler: Arc<H>,
     index: usize,
     /// Handlers it may run at once.
     quota: usize,
-    running: FuturesUnordered<Job<F>>,
+    /// Records whose handlers run, or that wait for their next attempt.
+    pub(super) running: FuturesUnordered<Job<B, F>>,
+    /// Records whose handlers have ended.
+    pub(super) tending: FuturesUnordered<Tending>,
     /// Where the next handler is polled first.
     slot: Slot<F>,
     /// Empty boxes of handlers that ended.
     spare: Vec<Slot<F>>,
     work: Work<B>,
     back: Work<B>,
-    done: Vec<Done>,
+    pub(super) done: Vec<Done>,
     /// All handlers of the last chunk were ready at once, so a chunk larger than the quota does no harm.
     ready_at_once: bool,
 }
@@ -54,7 +59,7 @@ where
     pub(crate) fn new(
         env: Env,
         shared: Arc<Shared<B>>,
-        rules: LaneRules,
+        rules: LaneRules<B>,
         handler: Arc<H>,
         index: usize,
         quota: usize,
@@ -67,6 +72,7 @@ where
             index,
             quota,
             running: FuturesUnordered::new(),
+            tending: FuturesUnordered::new(),
             slot: Box::pin(None),
             spare: Vec::new(),
             work: Work::default(),
@@ -90,9 +96,14 @@ where
         self.ready_at_once = self.running.len() == before && self.back.is_empty();
     }
 
+    /// How many handlers more may run.
+    fn free(&self) -> usize {
+        if self.tending.len() < MAX_TENDED { self.quota.saturating_sub(self.running.len()) } else { 0 }
+    }
+
     /// Whether no further record of this assignment may start here.
     fn is_closed(&self, origin: &Origin<B>) -> bool {
-        self.running.len() >= self.quota || origin.assignment.is_closed() || self.shared.is_barred()
+        self.free() == 0 || origin.assignment.is_closed() || self.shared.is_barred()
     }
 
     /// Runs one after another; `waiting` is the partition whose handler is pending, under order by partition.
@@ -105,7 +116,8 @@ where
             ..OWN_COUNT_FROM => run.origin.clone(),
             _ => Arc::new(Origin { block: run.origin.block.clone(), assignment: run.origin.assignment.clone() }),
         };
-        let mut done = Done { part: run.part, seq: run.seq, index: run.index, count: 0, key: None, end: End::Finished };
+        let Run { part, seq, index, .. } = run;
+        let mut done = Done { part, seq, index, count: 0, key: None, end: End::Finished, tended: false };
         while run.count > 0 {
             if self.is_closed(&origin) {
                 break;
@@ -118,18 +130,15 @@ where
                     break;
                 }
             };
-            let (ticket, offset) = (Ticket { part: run.part, seq: run.seq, index: run.index, key: None }, view.offset);
+            let ticket = Ticket { part: run.part, seq: run.seq, index: run.index, key: None };
             run.index += 1;
             run.count -= 1;
-            match self.start(&origin, view, ticket, cx) {
-                Some(Ok(())) => {
+            match self.start(&origin, Record::new(origin.clone(), view, 1), ticket, None, cx) {
+                Some(End::Finished) => {
                     done.count += 1;
                     continue;
                 }
-                Some(Err(error)) => {
-                    let end = self.failed(error, &origin.assignment.tp, offset);
-                    self.done.push(ticket.done(end));
-                }
+                Some(end) => self.done.push(ticket.done(end)),
                 None if self.rules.serial => {
                     *waiting = Some(run.part);
                     break;
@@ -158,27 +167,33 @@ where
             return;
         }
         let ticket = Ticket { part: item.part, seq: item.seq, index: item.index, key: item.key };
-        let offset = item.view.offset;
-        if let Some(result) = self.start(&item.origin, item.view, ticket, cx) {
-            let end = self.end(result, &item.origin.assignment.tp, offset);
+        let record = Record::new(item.origin.clone(), item.view, 1);
+        if let Some(end) = self.start(&item.origin, record, ticket, None, cx) {
             self.done.push(ticket.done(end));
         }
     }
 
-    /// Calls the handler and polls it once; `None` when it has to wait and was put among the running.
-    fn start(
+    /// Calls the handler and polls it once; `None` when something has to be waited for. `kept` is of earlier attempts.
+    pub(super) fn start(
         &mut self,
         origin: &Arc<Origin<B>>,
-        view: RecordView,
+        record: Record<B>,
         ticket: Ticket,
+        kept: Option<Kept<B>>,
         cx: &mut Context<'_>,
-    ) -> Option<Result<(), HandlerError>> {
-        let offset = view.offset;
-        let record = Record::new(origin.clone(), view, 1);
+    ) -> Option<End> {
+        let kept = kept.or_else(|| self.keep(&record));
+        let offset = record.offset();
+        let subject = |kept: Option<Kept<B>>| Subject {
+            ticket,
+            assignment: origin.assignment.clone(),
+            offset,
+            kept: kept.map(Box::new),
+        };
         if self.rules.spawn_each {
             let handler = self.handler.clone();
             let task = self.env.spawn(async move { handler(record).await });
-            self.running.push(Job::spawned(task, ticket, origin.assignment.clone(), offset, self.timeout()));
+            self.running.push(Job::spawned(task, subject(kept), self.timeout()));
             return None;
         }
         let (slot, handler) = (&mut self.slot, &self.handler);
@@ -190,47 +205,45 @@ where
             }
             polled
         }));
-        match polled {
-            Ok(Poll::Ready(result)) => Some(result),
+        let result = match polled {
+            Ok(Poll::Ready(result)) => result,
             Ok(Poll::Pending) => {
                 let empty = self.spare.pop().unwrap_or_else(|| Box::pin(None));
                 let slot = std::mem::replace(&mut self.slot, empty);
-                self.running.push(Job::inline(slot, ticket, origin.assignment.clone(), offset, self.timeout()));
-                None
+                self.running.push(Job::inline(slot, subject(kept), self.timeout()));
+                return None;
             }
             Err(payload) => {
                 // The future is dropped here, so that a panic in its drop is caught too.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.slot.set(None)));
-                Some(Err(HandlerError::panicked(payload)))
+                Err(HandlerError::panicked(payload))
             }
+        };
+        match (result, kept) {
+            (Ok(()), kept) if kept.as_ref().is_none_or(|kept| !kept.care) => Some(End::Finished),
+            (result, kept) => self.follow(subject(kept), result),
         }
+    }
+
+    /// Goes on with a record whose job has ended.
+    fn proceed(&mut self, ended: Ended, subject: Subject<B>, cx: &mut Context<'_>) {
+        let ticket = subject.ticket;
+        let end = match (ended, subject.kept) {
+            (Ended::Handled(result), kept) => self.follow(Subject { kept, ..subject }, result),
+            (Ended::Rested, Some(kept)) if !subject.assignment.is_closed() && !self.shared.is_halted() => {
+                let record = kept.record.clone();
+                let origin = record.origin().clone();
+                self.start(&origin, record, ticket, Some(*kept), cx)
+            }
+            (Ended::Rested | Ended::Disturbed, _) => Some(End::Abandoned),
+        };
+        self.done.extend(end.map(|end| ticket.done(end)));
     }
 
     fn timeout(&self) -> Option<super::job::Timeout> {
         let limit = self.rules.handler_timeout?;
         let env = self.env.clone();
         Some((limit, Box::pin(async move { env.sleep(limit).await })))
-    }
-
-    fn end(&self, result: Result<(), HandlerError>, tp: &TopicPartition, offset: i64) -> End {
-        match result {
-            Ok(()) => End::Finished,
-            Err(error) => self.failed(error, tp, offset),
-        }
-    }
-
-    fn failed(&self, error: HandlerError, tp: &TopicPartition, offset: i64) -> End {
-        let error = error.into_error(tp, offset);
-        tracing::debug!(target: "dispatcher::worker", %error, "a handler failed");
-        self.shared.failures.push(Failure { record: Some((tp.clone(), offset)), error: error.clone() });
-        match self.rules.on_failure {
-            OnFailure::Skip => End::Finished,
-            OnFailure::Hold => End::Held,
-            OnFailure::Stop => {
-                self.shared.halt_for(error);
-                End::Stopped
-            }
-        }
     }
 }
 
@@ -248,12 +261,17 @@ where
         while ended < CHUNK
             && let Poll::Ready(Some(finished)) = this.running.poll_next_unpin(cx)
         {
-            let end = this.end(finished.result, &finished.assignment.tp, finished.offset);
-            this.done.push(finished.ticket.done(end));
             this.spare.extend(finished.slot);
+            this.proceed(finished.ended, finished.subject, cx);
             ended += 1;
         }
-        let free = (this.quota - this.running.len()) as u32;
+        while ended < CHUNK
+            && let Poll::Ready(Some(tended)) = this.tending.poll_next_unpin(cx)
+        {
+            this.tended(tended);
+            ended += 1;
+        }
+        let free = this.free() as u32;
         let want = match free {
             0 => 0,
             _ if this.ready_at_once => CHUNK,
@@ -261,7 +279,7 @@ where
         };
         match this.shared.exchange(this.index, &mut this.done, &mut this.back, want, &mut this.work, cx) {
             Next::Run => this.run_chunk(cx),
-            Next::End if this.running.is_empty() => return Poll::Ready(()),
+            Next::End if this.running.is_empty() && this.tending.is_empty() => return Poll::Ready(()),
             Next::End | Next::Wait if ended < CHUNK => return Poll::Pending,
             Next::End | Next::Wait => {}
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::aftercare::Seams;
 use super::config::ConsumerConfig;
 use super::consumer;
 use super::failure::HandlerError;
@@ -31,6 +32,7 @@ pub(crate) fn start<H, Fut>(
     source: Source,
     (handle, events): (GroupHandle, GroupEvents),
     config: ConsumerConfig,
+    seams: Seams,
     reading: ReadOptions,
     handler: H,
 ) -> ConsumerHandle
@@ -41,7 +43,7 @@ where
     let env = source.cluster.env().clone();
     let (out, feed) = channel(reading);
     let log = Arc::new(Live { source, out });
-    consumer::start(env, (Arc::new(handle), events), (log, feed), config, handler)
+    consumer::start(env, (Arc::new(handle), events), (log, feed), config, seams, handler)
 }
 
 struct Live {

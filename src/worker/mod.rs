@@ -2,12 +2,14 @@
 //! that ties them to a group. Machines (tracker, metadata, keys, part, scheduler, policy) know no tokio and no clock;
 //! lanes and the consumer drive them.
 
+mod aftercare;
 mod cancel;
 mod commit;
 mod config;
 mod consumer;
 mod events;
 mod failure;
+mod follow;
 mod handle;
 mod job;
 mod keys;
@@ -31,13 +33,15 @@ mod tests;
 mod tracker;
 mod watching;
 
+#[allow(unused_imports, reason = "receipts are to come")]
+pub(crate) use aftercare::{Aftercare, Ending, Seams};
 pub(crate) use cancel::Cancel;
 pub(crate) use config::ConsumerConfig;
 pub use config::{Order, StartAt};
 pub(crate) use events::Events;
 pub use events::SubscriptionEvent;
 pub use failure::OnFailure;
-pub(crate) use failure::{Failure, Failures, HandlerError};
+pub(crate) use failure::{Failure, Failures, HandlerError, Unfit};
 pub(crate) use handle::{ConsumerHandle, Ended};
 pub(crate) use live::{Source, start};
 pub(crate) use record::Record;

@@ -63,6 +63,8 @@ pub(crate) struct Part<B> {
     pub(crate) tracker: Tracker,
     /// Handed out and not back.
     pub(crate) in_flight: u32,
+    /// Those of them whose handlers have ended; nobody waits for them any more.
+    tended: u32,
     /// In the scheduler's list of partitions to look at.
     pub(crate) listed: bool,
     queue: VecDeque<Queued<B>>,
@@ -90,6 +92,7 @@ impl<B: Block> Part<B> {
             assignment,
             tracker: Tracker::new(offset, leader_epoch),
             in_flight: 0,
+            tended: 0,
             listed: false,
             queue: VecDeque::new(),
             returned: VecDeque::new(),
@@ -158,7 +161,7 @@ impl<B: Block> Part<B> {
         }
         match rules.order {
             Order::None => self.queued > 0,
-            Order::Partition => self.queued > 0 && self.in_flight == 0,
+            Order::Partition => self.queued > 0 && self.in_flight == self.tended,
             Order::Key => self.keys.has_next() || (!self.queue.is_empty() && self.keys.has_room()),
         }
     }
@@ -307,12 +310,24 @@ impl<B: Block> Part<B> {
         self.keys.put_back(item);
     }
 
+    /// The handler has ended and aftercare goes on.
+    pub(crate) fn tend(&mut self, done: &Done) {
+        self.tended += done.count;
+        if let Some(key) = done.key {
+            self.keys.release(key);
+        }
+    }
+
     pub(crate) fn complete(&mut self, done: &Done) {
         self.in_flight -= done.count;
+        if done.tended {
+            self.tended -= done.count;
+        }
         match done.end {
             End::Finished => self.tracker.finish(done.seq, done.index, done.count),
-            End::Held | End::Stopped => self.tracker.hold(done.seq, done.index),
+            End::Held | End::Stopped | End::Abandoned => self.tracker.hold(done.seq, done.index),
             End::Unreadable => self.broken = true,
+            End::Tended => {}
         }
         if let Some(key) = done.key {
             self.keys.release(key);

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::aftercare::Aftercare;
 use super::events::Events;
-use super::failure::{Failures, HandlerError, OnFailure};
+use super::failure::{Failures, HandlerError, Plan};
 use super::lane::Lane;
 use super::record::{Block, Record};
 use super::scheduler::{Done, Scheduler, Work};
@@ -19,13 +20,20 @@ use crate::env::{Env, lock};
 use crate::{Error, ErrorKind};
 
 /// What every lane does alike.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LaneRules {
-    pub(crate) on_failure: OnFailure,
+#[derive(Debug)]
+pub(crate) struct LaneRules<B> {
+    pub(crate) plan: Plan,
+    pub(crate) aftercare: Option<Arc<dyn Aftercare<B>>>,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) spawn_each: bool,
     /// Records of one partition run one after another.
     pub(crate) serial: bool,
+}
+
+impl<B> Clone for LaneRules<B> {
+    fn clone(&self) -> Self {
+        Self { aftercare: self.aftercare.clone(), ..*self }
+    }
 }
 
 /// See the file's head.
@@ -36,8 +44,10 @@ pub(crate) struct Shared<B> {
     pub(crate) signal: Notify,
     /// [`HALTED`], [`PAUSED`]: nothing that was taken may start.
     barred: AtomicU8,
+    /// Told when a pause ends.
+    resumed: Notify,
     lanes: AtomicUsize,
-    /// The error that stopped the consumer under [`OnFailure::Stop`].
+    /// The error that stopped the consumer under [`Last::Stop`](super::failure::Last::Stop).
     first: OnceLock<Error>,
     pub(crate) failures: Failures,
     pub(crate) events: Events,
@@ -71,6 +81,7 @@ impl<B: Block> Shared<B> {
             state: Mutex::new(State { scheduler, idle: vec![None; lanes], armed: false, closed: false }),
             signal: Notify::new(),
             barred: AtomicU8::new(0),
+            resumed: Notify::new(),
             lanes: AtomicUsize::new(lanes),
             first: OnceLock::new(),
             failures,
@@ -149,11 +160,29 @@ impl<B: Block> Shared<B> {
         let before = self.barred.fetch_and(!PAUSED, Ordering::AcqRel);
         self.with(Scheduler::resume);
         self.signal.notify_one();
+        self.resumed.notify_waiters();
         before & PAUSED != 0
     }
 
     pub(crate) fn is_paused(&self) -> bool {
         self.barred.load(Ordering::Acquire) & PAUSED != 0
+    }
+
+    /// Waits while it is paused.
+    pub(crate) async fn until_resumed(&self) {
+        loop {
+            let mut resumed = std::pin::pin!(self.resumed.notified());
+            resumed.as_mut().enable();
+            if !self.is_paused() {
+                return;
+            }
+            resumed.await;
+        }
+    }
+
+    /// Hand-out has ended for good.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.barred.load(Ordering::Acquire) & HALTED != 0
     }
 
     /// Halts because a handler failed.
@@ -162,7 +191,7 @@ impl<B: Block> Shared<B> {
         self.halt();
     }
 
-    /// The error of the first handler that failed under [`OnFailure::Stop`].
+    /// The error of the first handler that failed under [`Last::Stop`](super::failure::Last::Stop).
     pub(crate) fn first_failure(&self) -> Error {
         self.first.get().cloned().unwrap_or_else(|| Error::new(ErrorKind::Handler, "a handler failed"))
     }
@@ -230,7 +259,7 @@ impl Pool {
     pub(crate) fn start<B, H, F>(
         env: &Env,
         shared: &Arc<Shared<B>>,
-        rules: LaneRules,
+        rules: LaneRules<B>,
         concurrency: usize,
         handler: H,
     ) -> Self
@@ -243,7 +272,7 @@ impl Pool {
         let tasks = (0..lanes)
             .map(|index| {
                 let quota = concurrency / lanes + usize::from(index < concurrency % lanes);
-                env.spawn(Lane::new(env.clone(), shared.clone(), rules, handler.clone(), index, quota))
+                env.spawn(Lane::new(env.clone(), shared.clone(), rules.clone(), handler.clone(), index, quota))
             })
             .collect();
         Self { tasks }

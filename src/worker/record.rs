@@ -128,6 +128,15 @@ impl<B: Block> Record<B> {
         self.attempt
     }
 
+    /// The same one, for its next attempt.
+    pub(crate) fn again(&self) -> Self {
+        Self { attempt: self.attempt.saturating_add(1), ..self.clone() }
+    }
+
+    pub(super) fn origin(&self) -> &Arc<Origin<B>> {
+        &self.origin
+    }
+
     pub(crate) fn key(&self) -> Option<&[u8]> {
         self.view.key.clone().map(|r| self.origin.block.batch().bytes_of(r))
     }

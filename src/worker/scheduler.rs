@@ -75,6 +75,8 @@ pub(crate) struct Done {
     pub(crate) count: u32,
     pub(crate) key: Option<KeyHash>,
     pub(crate) end: End,
+    /// [`End::Tended`] came before this.
+    pub(crate) tended: bool,
 }
 
 /// How they ended.
@@ -86,6 +88,11 @@ pub(crate) enum End {
     Held,
     /// Failed, and the whole consumer is to stop.
     Stopped,
+    /// To be handled again by a later owner, for there was no time for its next attempt.
+    Abandoned,
+    /// The handler has ended, and aftercare goes on: the record is unfinished, but what waited for it may start. Another
+    /// `Done` follows.
+    Tended,
     /// The bytes are no record: nothing more of this partition can be read, the consumer ends with an error.
     Unreadable,
 }
@@ -118,6 +125,8 @@ pub(crate) struct Scheduler<B> {
     /// Nothing is handed out until [`resume`](Self::resume).
     paused: bool,
     failed: bool,
+    /// Records given up before their next attempt, since [`take_abandoned`](Self::take_abandoned).
+    abandoned: u64,
     /// A partition reached its goal, since [`take_reached`](Self::take_reached).
     reached: bool,
     /// Something happened since [`take_signal`](Self::take_signal) that the driver should look at.
@@ -140,6 +149,7 @@ impl<B: Block> Scheduler<B> {
             stopped: false,
             paused: false,
             failed: false,
+            abandoned: 0,
             reached: false,
             signal: false,
             alarm: false,
@@ -245,8 +255,16 @@ impl<B: Block> Scheduler<B> {
 
     /// What became of started records. Of an assignment that is over it counts only that they ended.
     pub(crate) fn complete(&mut self, done: Done) {
-        self.in_flight -= u64::from(done.count);
         self.active = true;
+        if done.end == End::Tended {
+            if let Some(part) = get(&mut self.parts, done.part) {
+                part.tend(&done);
+                self.list(done.part.slot);
+            }
+            return;
+        }
+        self.in_flight -= u64::from(done.count);
+        self.abandoned += u64::from(done.end == End::Abandoned);
         if let Some(part) = get(&mut self.parts, done.part) {
             part.complete(&done);
             let (closed, held) = (part.assignment.is_closed(), part.tracker.held() >= self.rules.max_held);
@@ -335,6 +353,11 @@ impl<B: Block> Scheduler<B> {
     /// A handler failed under [`End::Stopped`].
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
+    }
+
+    /// Records given up before their next attempt since the last question.
+    pub(crate) fn take_abandoned(&mut self) -> u64 {
+        std::mem::take(&mut self.abandoned)
     }
 
     /// Records handed out and not back.
@@ -448,7 +471,7 @@ mod tests {
         let mut work = Work::default();
         scheduler.take(2, &mut work);
         scheduler.take_signal();
-        scheduler.complete(Done { part: id, seq: 0, index: 0, count: 1, key: None, end: End::Held });
+        scheduler.complete(Done { part: id, seq: 0, index: 0, count: 1, key: None, end: End::Held, tended: false });
         assert!(scheduler.take_signal());
         assert!(!scheduler.take_signal());
         assert!(scheduler.take_alarm());
@@ -469,7 +492,7 @@ mod tests {
                 let runs = work.runs.drain(..).map(|r| (r.seq, r.index, r.count, None));
                 let items = work.items.drain(..).map(|i| (i.seq, i.index, 1, i.key));
                 for (seq, index, count, key) in runs.chain(items).collect::<Vec<_>>() {
-                    scheduler.complete(Done { part: id, seq, index, count, key, end: End::Finished });
+                    scheduler.complete(Done { part: id, seq, index, count, key, end: End::Finished, tended: false });
                 }
             }
             assert_eq!(scheduler.watermark(id), Some(5));

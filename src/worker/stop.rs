@@ -73,6 +73,7 @@ where
             Reason::Failed(error) => Some(error),
         };
         self.shared.halt();
+        self.shared.with(|s| s.take_abandoned());
         let all: Vec<_> = self.owned.keys().cloned().collect();
         self.close(&all);
         let unstarted: Vec<_> = all.into_iter().filter(|tp| !self.owned.contains_key(tp)).collect();
@@ -87,6 +88,8 @@ where
         };
         let left = self.again.left + self.owned.values().map(ours).sum::<u64>();
         let left = left.max(self.shared.with(|s| s.in_flight()));
+        // Those that were not tried again for there was no time are to be handled again too.
+        let left = left + self.shared.with(|s| s.take_abandoned());
         let last = self.last_commit(&mut gone).await.map(uncommitted);
         self.settle_all();
         let partitions = named(self.owned.keys().chain(&unstarted));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
+use super::aftercare::Seams;
 use super::config::{ConsumerConfig, Order, StartAt};
 use super::consumer::start;
 use super::failure::{HandlerError, OnFailure};
@@ -22,6 +23,7 @@ use crate::env::{Env, lock};
 use crate::group::{CommitOffset, Committed, Generation, GroupEvent, RevokeDone};
 use crate::wire::ErrorCode;
 
+mod follow;
 mod revoke;
 mod watching;
 
@@ -234,9 +236,9 @@ struct Behaviour {
 
 fn member(world: &Shared, env: &Env, number: usize, config: &ConsumerConfig, behaviour: Behaviour) -> Member {
     let (seen_by, handler_env) = (world.clone(), env.clone());
-    let on_failure = config.on_failure;
+    let on_failure = config.on_failure.clone();
     let handler = move |record: super::Record<FetchedBatch>| {
-        let (world, env) = (seen_by.clone(), handler_env.clone());
+        let (world, env, skips) = (seen_by.clone(), handler_env.clone(), on_failure == OnFailure::Skip);
         async move {
             let index = seen(&world, number, &record);
             let (wait, luck) = env.random(|rng| (rng.u64(0..=behaviour.max_ms), rng.u32(0..100)));
@@ -245,7 +247,7 @@ fn member(world: &Shared, env: &Env, number: usize, config: &ConsumerConfig, beh
                 env.sleep(Duration::from_millis(wait)).await;
             }
             let ok = luck >= behaviour.fail + behaviour.panic;
-            ended(&world, index, ok || on_failure == OnFailure::Skip);
+            ended(&world, index, ok || skips);
             assert!(luck >= behaviour.panic, "as told");
             if ok { Ok(()) } else { Err(HandlerError::new("as told")) }
         }
@@ -259,12 +261,28 @@ where
     H: Fn(super::Record<FetchedBatch>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
+    member_tended(world, env, number, config, Seams::default(), handler)
+}
+
+/// A member whose records are looked after.
+fn member_tended<H, Fut>(
+    world: &Shared,
+    env: &Env,
+    number: usize,
+    config: &ConsumerConfig,
+    seams: Seams,
+    handler: H,
+) -> Member
+where
+    H: Fn(super::Record<FetchedBatch>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
     let (events, events_in) = mpsc::unbounded_channel();
     let (feed, feed_in) = mpsc::unbounded_channel();
     let errors = feed.clone();
     let group = Arc::new(FakeGroup { world: world.clone(), member: number });
     let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
-    let handle = start(env.clone(), (group, events_in), (log, feed_in), config.clone(), handler);
+    let handle = start(env.clone(), (group, events_in), (log, feed_in), config.clone(), seams, handler);
     Member { number, feed: Some(errors), handle, events }
 }
 
@@ -560,7 +578,14 @@ fn a_hung_handler_delays_stop_by_stop_timeout_only_and_is_counted() {
             let group = Arc::new(FakeGroup { world: world.clone(), member: 0 });
             let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
             let handler = |_| std::future::pending::<std::result::Result<(), HandlerError>>();
-            let handle = start(env.clone(), (group, events_in), (log, feed_in), config(Order::None, 2), handler);
+            let handle = start(
+                env.clone(),
+                (group, events_in),
+                (log, feed_in),
+                config(Order::None, 2),
+                Seams::default(),
+                handler,
+            );
             let m = Member { number: 0, feed: None, handle, events };
             m.assign(&world, &[0]);
             env.sleep(Duration::from_secs(1)).await;
@@ -589,7 +614,7 @@ fn a_handler_timeout_ends_a_hung_handler_and_counts_as_its_failure() {
                 on_failure: OnFailure::Hold,
                 ..config(Order::None, 2)
             };
-            let handle = start(env.clone(), (group, events_in), (log, feed_in), config, handler);
+            let handle = start(env.clone(), (group, events_in), (log, feed_in), config, Seams::default(), handler);
             let failures = handle.failures();
             let m = Member { number: 0, feed: None, handle, events };
             m.assign(&world, &[0]);

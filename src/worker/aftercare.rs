@@ -1,0 +1,46 @@
+//! What is done for a record when its handler has ended for good and before it may be committed: receipts, records of
+//! errors. The dispatcher's room gives it to the worker; a lane asks whether it concerns a record and tends those that it
+//! does. A record that it does not concern must cost nothing here.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::record::Record;
+use crate::client::fetch::FetchedBatch;
+use crate::{Error, Result};
+
+/// How a record's handling ended.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(test), allow(dead_code, reason = "receipts are to come"))]
+pub(crate) struct Ending {
+    /// When the handler was called first, in ms since 1970; a retry in place does not change it.
+    pub(crate) begun_ms: i64,
+    /// When it had ended for good, in ms since 1970.
+    pub(crate) ended_ms: i64,
+    /// Why the last attempt failed, as the error stream has it: a panic, a time-out and a payload that does not fit are
+    /// failures as others are. How many attempts there were, the record says.
+    pub(crate) outcome: Result<(), Error>,
+    /// It failed and lies in a retry topic now: the outcome is not final.
+    pub(crate) again: bool,
+}
+
+/// See the file's head.
+pub(crate) trait Aftercare<B>: fmt::Debug + Send + Sync + 'static {
+    /// Whether [`after`](Self::after) is wanted for this record. Asked before its handler is called, for every record, on
+    /// the lane's own thread: must be cheap and must not panic.
+    fn concerns(&self, record: &Record<B>) -> bool;
+
+    /// Runs when the handler has ended and no attempt in place follows. The record counts as finished (or held, or stops
+    /// the subscription) when the future has ended; its key and its partition go on meanwhile. It must limit its own time:
+    /// a drain waits for it. It is dropped with the lane, and then the record comes again. An error is reported and
+    /// changes nothing else.
+    fn after(&self, record: Record<B>, ending: Ending) -> BoxFuture<'static, Result<()>>;
+}
+
+/// What the room above does for a consumer's records.
+#[derive(Debug, Default)]
+pub(crate) struct Seams {
+    pub(crate) aftercare: Option<Arc<dyn Aftercare<FetchedBatch>>>,
+}

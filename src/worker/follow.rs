@@ -1,0 +1,129 @@
+//! What follows on a handler's end, in its lane: the next attempt in place, aftercare, and what the failure policy says.
+//! A record waits here in the lane's sets, never in a task of its own. What must stay true: a record leaves its lane as
+//! finished only when nothing follows any more, and one that was given up before its next attempt is never finished.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, select};
+
+use super::aftercare::Ending;
+use super::failure::{Failure, HandlerError, Last};
+use super::job::{Job, Kept, Subject, Ticket};
+use super::lane::Lane;
+use super::pool::Shared;
+use super::record::{Assignment, Block, Record};
+use super::scheduler::{Done, End};
+use crate::client::retry::Backoff;
+use crate::client::types::TopicPartition;
+use crate::env::Env;
+use crate::{Error, Result};
+
+/// Aftercare of one record under way.
+pub(super) type Tending = BoxFuture<'static, Tended>;
+
+/// It has ended.
+pub(super) struct Tended {
+    done: Done,
+    record: (TopicPartition, i64),
+    result: Result<()>,
+}
+
+impl<B, H, F> Lane<B, H, F>
+where
+    B: Block,
+    H: Fn(Record<B>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    /// What must be kept of a record before its handler is called.
+    #[inline]
+    pub(super) fn keep(&self, record: &Record<B>) -> Option<Kept<B>> {
+        let care = self.rules.aftercare.as_ref().is_some_and(|aftercare| aftercare.concerns(record));
+        if !care && self.rules.plan.attempts <= 1 {
+            return None;
+        }
+        let begun_ms = if care { self.env.wall_ms() } else { 0 };
+        Some(Kept { record: record.clone(), care, begun_ms, backoff: Backoff::new(self.rules.plan.backoff) })
+    }
+
+    /// A handler has ended: how its record ends, or `None` if something is waited for.
+    pub(super) fn follow(&mut self, subject: Subject<B>, result: Result<(), HandlerError>) -> Option<End> {
+        let Subject { ticket, assignment, offset, kept } = subject;
+        let Err(error) = result else {
+            return match kept {
+                Some(kept) if kept.care => self.tend(*kept, ticket, End::Finished, Ok(())),
+                _ => Some(End::Finished),
+            };
+        };
+        let unfit = error.is_unfit();
+        let error = error.into_error(&assignment.tp, offset);
+        if let Some(mut kept) = kept {
+            if !unfit && kept.backoff.failures() + 1 < self.rules.plan.attempts {
+                tracing::debug!(target: "dispatcher::worker", %error, attempt = kept.record.attempt(), "to be tried again");
+                let pause = self.env.random(|rng| kept.backoff.next(rng));
+                kept.record = kept.record.again();
+                let rest = rest(self.env.clone(), self.shared.clone(), assignment.clone(), pause);
+                self.running.push(Job::resting(rest, Subject { ticket, assignment, offset, kept: Some(kept) }));
+                return None;
+            }
+            if kept.care {
+                let end = self.failed(&error, &assignment.tp, offset);
+                return self.tend(*kept, ticket, end, Err(error));
+            }
+        }
+        Some(self.failed(&error, &assignment.tp, offset))
+    }
+
+    /// Begins aftercare; what waits for the record's key or partition waits no longer.
+    fn tend(&mut self, kept: Kept<B>, ticket: Ticket, end: End, outcome: Result<(), Error>) -> Option<End> {
+        let Some(aftercare) = &self.rules.aftercare else { return Some(end) };
+        let of = (kept.record.topic_partition().clone(), kept.record.offset());
+        let ending = Ending { begun_ms: kept.begun_ms, ended_ms: self.env.wall_ms(), outcome, again: false };
+        let after = aftercare.after(kept.record, ending);
+        let done = Done { tended: true, ..Ticket { key: None, ..ticket }.done(end) };
+        self.tending.push(after.map(move |result| Tended { done, record: of, result }).boxed());
+        Some(End::Tended)
+    }
+
+    /// Aftercare of a record has ended.
+    pub(super) fn tended(&mut self, tended: Tended) {
+        if let Err(error) = tended.result {
+            tracing::warn!(target: "dispatcher::worker", "{error}");
+            self.shared.failures.push(Failure { record: Some(tended.record), error });
+        }
+        self.done.push(tended.done);
+    }
+
+    /// A handler failed for good.
+    fn failed(&self, error: &Error, tp: &TopicPartition, offset: i64) -> End {
+        tracing::debug!(target: "dispatcher::worker", %error, "a handler failed");
+        self.shared.failures.push(Failure { record: Some((tp.clone(), offset)), error: error.clone() });
+        match self.rules.plan.last {
+            Last::Skip => End::Finished,
+            Last::Hold => End::Held,
+            Last::Stop => {
+                self.shared.halt_for(error.clone());
+                End::Stopped
+            }
+        }
+    }
+}
+
+/// Waits before the next attempt, and while the subscription is paused. True: there is to be none.
+fn rest<B: Block>(
+    env: Env,
+    shared: Arc<Shared<B>>,
+    assignment: Arc<Assignment>,
+    pause: Duration,
+) -> BoxFuture<'static, bool> {
+    Box::pin(async move {
+        let over = pin!(async {
+            env.sleep(pause).await;
+            shared.until_resumed().await;
+        });
+        let cancelled = pin!(assignment.cancel.raised());
+        matches!(select(cancelled, over).await, Either::Left(_))
+    })
+}
