@@ -1,11 +1,12 @@
 //! What comes back to a sender: receipts and callback errors, in both envelopes. Needs nothing but Rust.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dispatcher::embedded::EmbeddedCluster;
-use dispatcher::{CallbackError, Dispatcher, Envelope, Error, ErrorKind, Message, OnFailure, Outcome, Subscription};
+use dispatcher::{CallbackError, Dispatcher, Envelope, ErrorKind, Message, OnFailure, Outcome, Subscription};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -167,7 +168,7 @@ async fn a_service_sees_the_failures_of_a_topic() {
     let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
     let desk = dispatcher
         .subscribe("orders_ERR", move |failure: CallbackError| {
-            let sent = told.send(failure).map_err(|_| Error::from(std::io::Error::other("nobody hears")));
+            let sent = told.send(failure).map_err(|_| std::io::Error::other("nobody hears"));
             std::future::ready(sent)
         })
         .group("desk")
@@ -198,7 +199,7 @@ async fn what_cannot_come_back_is_refused_before_anything_is_sent() {
     let raw = dispatcher.send("orders", "x").envelope(Envelope::Raw).receipt(SOON).await.unwrap_err();
     assert_eq!(raw.kind(), ErrorKind::InvalidArgument);
     let long = "x".repeat(249);
-    cluster.create_topic(&long, 1);
+    cluster.create_topic(&long, 1, &[]).unwrap();
     let error = dispatcher.send(&long, "x").receipt(SOON).await.unwrap_err();
     assert!(error.to_string().contains("shorter topic name"), "{error}");
     assert!((0..6).all(|p| cluster.records("orders", p).is_empty()));

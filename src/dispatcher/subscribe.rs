@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::answers::Responder;
 use super::core::Dispatcher;
 use super::from_message::FromMessage;
 use super::group_id::default_group;
@@ -31,6 +33,7 @@ pub struct Subscribe<'a, R> {
     consumer: ConsumerConfig,
     membership: GroupConfig,
     on_bad_batch: OnBadBatch,
+    publish_errors: bool,
 }
 
 enum GroupName {
@@ -88,6 +91,7 @@ impl Dispatcher {
                 ..GroupConfig::new("", [])
             },
             on_bad_batch: OnBadBatch::Stop,
+            publish_errors: false,
         }
     }
 }
@@ -135,6 +139,7 @@ impl<'a, R> Subscribe<'a, R> {
             consumer: self.consumer,
             membership: self.membership,
             on_bad_batch: self.on_bad_batch,
+            publish_errors: self.publish_errors,
         }
     }
 
@@ -195,6 +200,14 @@ impl<'a, R> Subscribe<'a, R> {
     /// Which records of transactions are seen. Default: the dispatcher's, which is those of committed ones.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.consumer.isolation = isolation;
+        self
+    }
+
+    /// Whether every failure of a handler is written to the helper topic `<topic>_ERR`, for
+    /// [`callback_errors`](Dispatcher::callback_errors), and not only those of messages whose senders
+    /// [watch for errors](crate::SendMessage::watch_errors). Default no.
+    pub fn publish_errors(mut self, yes: bool) -> Self {
+        self.publish_errors = yes;
         self
     }
 
@@ -352,12 +365,14 @@ impl<R: Routes> Subscribe<'_, R> {
         let reading = ReadOptions { isolation: self.consumer.isolation, on_bad_batch: self.on_bad_batch };
         let source = self.dispatcher.source().clone();
         let member = Group::start(source.cluster.clone(), self.membership);
+        let responder = Responder::new(self.dispatcher.clone(), &group, self.publish_errors);
+        let seams = Seams { aftercare: Some(Arc::new(responder)) };
         let routes = self.routes;
         let adapted = move |record: Record<FetchedBatch>| {
             let handled = routes.call(record.route(), Message::new(record));
             async move { handled.await.map_err(HandlerError::new) }
         };
-        let handle = worker::start(source, member, self.consumer, Seams::default(), reading, adapted);
+        let handle = worker::start(source, member, self.consumer, seams, reading, adapted);
         Ok(Subscription::new(handle, group))
     }
 }
