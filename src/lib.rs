@@ -78,8 +78,9 @@ pub use dispatcher::init_logging;
 pub use dispatcher::{
     And, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors,
     Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, Outcome, PartitionStatus,
-    PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Route, Routes, SendForReceipt, SendForReceipts,
-    SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
+    PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription, Route, Routes,
+    SendForReceipt, SendForReceipts, SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults,
+    TopicInfo, TopicProgress,
 };
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};

@@ -158,6 +158,16 @@ impl Builder {
         &self.config
     }
 
+    /// Does not wait for the cluster, which may be down: whatever first needs it looks for it, and fails within its own
+    /// limits while it cannot be reached. For services that must start before their cluster does; see
+    /// [`Subscribe::resubscribe`](crate::Subscribe::resubscribe).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for settings that cannot work.
+    pub fn connect_lazily(self) -> Result<Dispatcher> {
+        Dispatcher::open_lazily(self.config, self.partitioner, self.env.unwrap_or_else(Env::system))
+    }
+
     /// Connects to the cluster.
     ///
     /// # Errors

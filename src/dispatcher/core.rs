@@ -70,35 +70,9 @@ impl Dispatcher {
         Builder::new(config)
     }
 
-    pub(super) async fn open(mut config: Config, partitioner: Option<SharedPartitioner>, env: Env) -> Result<Self> {
-        config.validate()?;
-        config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3);
-        let producer = ProducerConfig {
-            idempotent: config.idempotence,
-            linger: config.linger,
-            batch_size: config.batch_size,
-            compression: config.compression,
-            delivery_timeout: config.delivery_timeout,
-            request_timeout: config.request_timeout.min(config.delivery_timeout - config.linger),
-            buffer_memory: config.buffer_memory,
-            max_block: config.max_block,
-            max_message_size: config.max_message_size,
-            partitioner: partitioner.unwrap_or_else(|| match config.partitioner {
-                PartitionerKind::Sarama => SharedPartitioner(Arc::new(SaramaHash)),
-                PartitionerKind::Default | PartitionerKind::Random => SharedPartitioner(Arc::new(Murmur2)),
-            }),
-            ..ProducerConfig::default()
-        };
-        producer.check()?;
-        let client = ClientConfig {
-            brokers: config.brokers.clone(),
-            client_id: config.client_id.clone(),
-            connect_timeout: config.connect_timeout,
-            request_timeout: config.request_timeout,
-            metadata_max_age: config.metadata_max_age,
-            ..ClientConfig::default()
-        };
-        let connecting = Cluster::connect(client, env.clone());
+    pub(super) async fn open(config: Config, partitioner: Option<SharedPartitioner>, env: Env) -> Result<Self> {
+        let (config, producer) = checked(config, partitioner)?;
+        let connecting = Cluster::connect(client_config(&config), env.clone());
         let Some(cluster) = env.timeout(config.connect_timeout, connecting).await else {
             let text = format!(
                 "no broker of {} answered within {:?}: check the addresses and that the cluster is up",
@@ -107,14 +81,22 @@ impl Dispatcher {
             );
             return Err(Error::new(ErrorKind::Timeout, text));
         };
-        let cluster = cluster?;
+        Self::over(cluster?, config, producer)
+    }
+
+    pub(super) fn open_lazily(config: Config, partitioner: Option<SharedPartitioner>, env: Env) -> Result<Self> {
+        let (config, producer) = checked(config, partitioner)?;
+        Self::over(Cluster::lazy(client_config(&config), env)?, config, producer)
+    }
+
+    fn over(cluster: Cluster, config: Config, producer: ProducerConfig) -> Result<Self> {
         let fetch =
             FetchConfig { max_wait: config.fetch_max_wait, budget: config.fetch_memory, ..FetchConfig::default() };
         let backend = Arc::new(Native::new(cluster.clone(), fetch));
         let producer = Producer::new(cluster.clone(), backend.clone(), producer)?;
         let admin = Arc::new(NativeAdmin::new(cluster.clone()));
+        let desk = Desk::new(cluster.env().clone());
         let source = Source { cluster: cluster.clone(), backend, admin };
-        let desk = Desk::new(env);
         Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default(), desk })))
     }
 
@@ -268,6 +250,41 @@ impl Dispatcher {
                 format!("messages were still unsent after {timeout:?}: give close() more time"),
             )),
         }
+    }
+}
+
+/// What can never work is refused here.
+fn checked(mut config: Config, partitioner: Option<SharedPartitioner>) -> Result<(Config, ProducerConfig)> {
+    config.validate()?;
+    config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3);
+    let producer = ProducerConfig {
+        idempotent: config.idempotence,
+        linger: config.linger,
+        batch_size: config.batch_size,
+        compression: config.compression,
+        delivery_timeout: config.delivery_timeout,
+        request_timeout: config.request_timeout.min(config.delivery_timeout - config.linger),
+        buffer_memory: config.buffer_memory,
+        max_block: config.max_block,
+        max_message_size: config.max_message_size,
+        partitioner: partitioner.unwrap_or_else(|| match config.partitioner {
+            PartitionerKind::Sarama => SharedPartitioner(Arc::new(SaramaHash)),
+            PartitionerKind::Default | PartitionerKind::Random => SharedPartitioner(Arc::new(Murmur2)),
+        }),
+        ..ProducerConfig::default()
+    };
+    producer.check()?;
+    Ok((config, producer))
+}
+
+fn client_config(config: &Config) -> ClientConfig {
+    ClientConfig {
+        brokers: config.brokers.clone(),
+        client_id: config.client_id.clone(),
+        connect_timeout: config.connect_timeout,
+        request_timeout: config.request_timeout,
+        metadata_max_age: config.metadata_max_age,
+        ..ClientConfig::default()
     }
 }
 

@@ -10,6 +10,7 @@ use super::core::Dispatcher;
 use super::from_message::FromMessage;
 use super::group_id::default_group;
 use super::message::Message;
+use super::resubscribe::Resubscribe;
 use super::routes::{And, Route, Routes};
 use super::subscription::Subscription;
 use super::validate;
@@ -342,7 +343,7 @@ impl<'a, R> Subscribe<'a, R> {
     }
 }
 
-impl<R: Routes> Subscribe<'_, R> {
+impl<'a, R: Routes> Subscribe<'a, R> {
     /// Joins the group and begins to hand out messages, in the background. A topic that does not exist is made,
     /// unless [`create_topics`](super::Builder::create_topics) is off.
     ///
@@ -350,7 +351,41 @@ impl<R: Routes> Subscribe<'_, R> {
     /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::InvalidConfig`] for what can never work,
     /// [`ErrorKind::UnknownTopic`] for a topic that does not exist and was not to be made. What happens later,
     /// [`Subscription::join`] and [`Subscription::errors`] tell. Cancel-safe.
-    pub async fn start(mut self) -> Result<Subscription> {
+    pub async fn start(self) -> Result<Subscription> {
+        self.plan()?.start().await
+    }
+
+    /// Subscribes again whenever the subscription fails: after `limit` failures in a row it ends with the last error, and
+    /// between two tries it waits for as long as `backoff` says, which is given the number of failures so far, from 1.
+    ///
+    /// See [`Resubscription`](super::Resubscription) for what counts as a failure.
+    ///
+    /// ```no_run
+    /// # async fn run() -> dispatcher::Result<()> {
+    /// use std::time::Duration;
+    /// use dispatcher::{Dispatcher, Error};
+    ///
+    /// // The cluster need not be up yet.
+    /// let dispatcher = Dispatcher::builder(["localhost:9092"]).connect_lazily()?;
+    /// let handler = async |order: String| Ok::<(), Error>(println!("{order}"));
+    /// let kept = dispatcher
+    ///     .subscribe("orders", handler)
+    ///     .group("kitchen")
+    ///     .resubscribe(100, |failures| Duration::from_secs(failures.min(60).into()))
+    ///     .start()?;
+    /// kept.join().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resubscribe<B>(self, limit: u32, backoff: B) -> Resubscribe<'a, R>
+    where
+        B: Fn(u32) -> Duration + Send + Sync + 'static,
+    {
+        Resubscribe::new(self, limit, Arc::new(backoff))
+    }
+
+    /// Everything checked that can be checked without the cluster.
+    pub(super) fn plan(mut self) -> Result<Plan<R>> {
         self.check()?;
         let group = self.group_id();
         self.membership.group_id = group.as_str().into();
@@ -358,22 +393,48 @@ impl<R: Routes> Subscribe<'_, R> {
         self.consumer.topics = self.membership.topics.clone();
         self.membership.isolation = self.consumer.isolation;
         self.membership.validate()?;
+        Ok(Plan {
+            dispatcher: self.dispatcher.clone(),
+            routes: Arc::new(self.routes),
+            group,
+            consumer: self.consumer,
+            membership: self.membership,
+            on_bad_batch: self.on_bad_batch,
+            publish_errors: self.publish_errors,
+        })
+    }
+}
+
+/// A subscription that can be started, again and again.
+pub(super) struct Plan<R> {
+    pub(super) dispatcher: Dispatcher,
+    routes: Arc<R>,
+    pub(super) group: String,
+    consumer: ConsumerConfig,
+    membership: GroupConfig,
+    on_bad_batch: OnBadBatch,
+    publish_errors: bool,
+}
+
+impl<R: Routes> Plan<R> {
+    pub(super) async fn start(&self) -> Result<Subscription> {
+        let mut consumer = self.consumer.clone();
         for topic in &self.consumer.topics {
             let partitions = self.dispatcher.ensure_topic(topic).await?.partitions.len();
-            self.consumer.partitions.insert(topic.clone(), partitions as i32);
+            consumer.partitions.insert(topic.clone(), partitions as i32);
         }
-        let reading = ReadOptions { isolation: self.consumer.isolation, on_bad_batch: self.on_bad_batch };
+        let reading = ReadOptions { isolation: consumer.isolation, on_bad_batch: self.on_bad_batch };
         let source = self.dispatcher.source().clone();
-        let member = Group::start(source.cluster.clone(), self.membership);
-        let responder = Responder::new(self.dispatcher.clone(), &group, self.publish_errors);
+        let member = Group::start(source.cluster.clone(), self.membership.clone());
+        let responder = Responder::new(self.dispatcher.clone(), &self.group, self.publish_errors);
         let seams = Seams { aftercare: Some(Arc::new(responder)) };
-        let routes = self.routes;
+        let routes = self.routes.clone();
         let adapted = move |record: Record<FetchedBatch>| {
             let handled = routes.call(record.route(), Message::new(record));
             async move { handled.await.map_err(HandlerError::new) }
         };
-        let handle = worker::start(source, member, self.consumer, seams, reading, adapted);
-        Ok(Subscription::new(handle, group))
+        let handle = worker::start(source, member, consumer, seams, reading, adapted);
+        Ok(Subscription::new(handle, self.group.clone()))
     }
 }
 

@@ -100,9 +100,17 @@ impl Subscription {
 pub struct Errors(Failures);
 
 impl Errors {
+    pub(super) fn of(failures: Failures) -> Self {
+        Self(failures)
+    }
+
+    pub(super) async fn next_raw(&mut self) -> Option<worker::Failure> {
+        std::future::poll_fn(|cx| self.0.poll_next(cx)).await
+    }
+
     /// The next one; `None` when the subscription has ended and all were read. Cancel-safe.
     pub async fn next(&mut self) -> Option<Failure> {
-        std::future::poll_fn(|cx| self.0.poll_next(cx)).await.map(Failure)
+        self.next_raw().await.map(Failure)
     }
 
     /// How many were lost since the last call because nobody read them in time.

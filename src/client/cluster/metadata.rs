@@ -246,6 +246,9 @@ pub(super) async fn run(core: Arc<Core>) {
 /// One request, to whichever broker answers; to the seeds after a long time without one, or when told so.
 async fn round(core: &Core, asked: &Asked, last_success: Instant) -> Result<()> {
     let limit = core.config.request_timeout;
+    if core.metadata.topology().brokers().next().is_none() {
+        return core.ask_seeds(asked).await;
+    }
     let attempts = core.candidates().into_iter().map(|id| async move {
         let connection = core.connection(id, Use::Control).await?;
         let answer = ask(&connection, asked, limit).await?;

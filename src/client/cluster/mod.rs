@@ -42,8 +42,17 @@ impl Cluster {
     pub(crate) async fn connect(config: ClientConfig, env: Env) -> Result<Cluster> {
         let core = Arc::new(Core::new(config, env)?);
         core.bootstrap().await?;
+        Ok(Self::begin(core))
+    }
+
+    /// Asks the seeds when something is first asked of the cluster.
+    pub(crate) fn lazy(config: ClientConfig, env: Env) -> Result<Cluster> {
+        Ok(Self::begin(Arc::new(Core::new(config, env)?)))
+    }
+
+    fn begin(core: Arc<Core>) -> Cluster {
         let metadata = core.env.spawn(metadata::run(core.clone()));
-        Ok(Cluster(Arc::new(Handle { core, metadata })))
+        Cluster(Arc::new(Handle { core, metadata }))
     }
 
     pub(crate) fn env(&self) -> &Env {
