@@ -1,5 +1,5 @@
-//! Committing: builds what an OffsetCommit says from the trackers' progress, and learns from its answer. One periodic
-//! commit is under way at a time; revocation and stop make their own after it.
+//! Committing: builds what an OffsetCommit says from the trackers' progress, and learns from its answer. One commit
+//! is under way at a time, so that none overtakes another; the last ones of a revocation and of a stop wait for it.
 
 use std::pin::Pin;
 
@@ -52,12 +52,15 @@ where
     F: Feed<FetchEvent>,
     G: Feed<GroupEvent>,
 {
-    /// The timer fired: commit what is new, look for handlers that stand still.
+    /// A timer fired. If it was the policy's: commit what is new, look for handlers that stand still.
     pub(super) fn tick(&mut self) {
         let now = self.env.now();
+        if self.policy.due().is_none_or(|due| due > now) {
+            return;
+        }
         let active = self.shared.take_activity();
         if self.committing.is_none() {
-            self.committing = self.commit_of(None);
+            self.committing = self.commit_of(|_, _| true);
         }
         self.report_stalls();
         let busy = active || self.committing.is_some() || self.shared.with(|s| s.in_flight() > 0);
@@ -67,13 +70,13 @@ where
         self.policy.looked(now, busy);
     }
 
-    /// A commit of what is new in `partitions`, or in all; `None` when nothing is.
-    pub(super) fn commit_of(&self, partitions: Option<&[TopicPartition]>) -> Option<Committing> {
+    /// A commit of what is new in the partitions that `only` says; `None` when nothing is.
+    pub(super) fn commit_of(&self, only: impl Fn(&TopicPartition, PartId) -> bool) -> Option<Committing> {
         let mut points = Vec::new();
         let mut offsets = Vec::new();
         for (tp, owned) in &self.owned {
             let Owned::Running(running) = owned else { continue };
-            if partitions.is_some_and(|only| !only.contains(tp)) {
+            if !only(tp, running.id) {
                 continue;
             }
             let Some(progress) = self.shared.with(|s| s.progress(running.id, MAX_RUNS)) else { continue };
@@ -113,7 +116,13 @@ where
 
     /// Notes what the group has now. What failed stays new and is committed again at the next look.
     pub(super) fn committed(&mut self, sent: Sent) {
-        if let Some((error, passing)) = self.note(sent)
+        let fitted = self.metadata_fits;
+        let refused = self.note(sent);
+        if self.awaits_commit() {
+            let again = fitted && !self.metadata_fits;
+            return self.last_committed(refused.map(|(error, _)| error), again);
+        }
+        if let Some((error, passing)) = refused
             && !passing
         {
             self.warn(error);

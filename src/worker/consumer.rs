@@ -1,6 +1,6 @@
 //! One consumer: the task that ties a group membership, the fetcher and the lanes together. It owns who is assigned
-//! what; records themselves go from its feed into the scheduler and never through it again. Taking partitions away and
-//! ending are in `stop.rs`, committing in `commit.rs`.
+//! what; records themselves go from its feed into the scheduler and never through it again. Taking partitions away is
+//! in `revoke.rs`, ending in `stop.rs`, committing in `commit.rs`.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -19,6 +19,7 @@ use super::part::Prepared;
 use super::policy::CommitPolicy;
 use super::pool::{LaneRules, Pool, Shared, lanes_for};
 use super::record::{Assignment, Record};
+use super::revoke::{Again, Revocation};
 use super::scheduler::{PartId, Rules, Scheduler};
 use super::seam::{Feed, Guard, Log, Membership};
 use super::start::{Start, Starting, positions};
@@ -86,6 +87,10 @@ pub(super) struct Driver<M, L, F, G> {
     starting: FuturesUnordered<Pin<Box<dyn Future<Output = Found> + Send>>>,
     pub(super) policy: CommitPolicy,
     pub(super) committing: Option<Committing>,
+    /// Revocations that are not answered yet.
+    pub(super) revoking: Vec<Revocation>,
+    /// What revocations left behind.
+    pub(super) again: Again,
     /// The brokers take a commit's metadata (`offset.metadata.max.bytes`).
     pub(super) metadata_fits: bool,
     epochs: u64,
@@ -138,6 +143,8 @@ where
         starting: FuturesUnordered::new(),
         policy,
         committing: None,
+        revoking: Vec::new(),
+        again: Again::default(),
         metadata_fits: true,
         epochs: 0,
         assigned: false,
@@ -158,7 +165,7 @@ where
         let reason = self.work(&mut stop_asked).await;
         tracing::debug!(target: "dispatcher::worker", ?reason, "the consumer ends");
         let failures = self.shared.failures.clone();
-        let ended = self.finish(reason, &mut stop_asked).await;
+        let ended = self.finish(reason).await;
         outcome.send_replace(Some(ended));
         failures.end();
     }
@@ -166,11 +173,12 @@ where
     /// Until there is a reason to end.
     async fn work(&mut self, stop_asked: &mut watch::Receiver<bool>) -> Reason {
         loop {
+            self.advance();
             if let Some(reason) = self.look() {
                 return reason;
             }
             let env = self.env.clone();
-            let due = self.policy.due();
+            let due = [self.policy.due(), self.revocation_due()].into_iter().flatten().min();
             let timer = async move {
                 match due {
                     Some(due) => env.sleep_until(due).await,
@@ -183,7 +191,7 @@ where
                     Err(_) => return Reason::Dropped,
                 },
                 event = self.events.recv() => match event {
-                    Some(event) => if let Some(reason) = self.group_event(event).await {
+                    Some(event) => if let Some(reason) = self.group_event(event) {
                         return reason;
                     },
                     None => {
@@ -246,7 +254,7 @@ where
     fn look_at_limits(&mut self) {
         for (tp, owned) in &mut self.owned {
             let Owned::Running(running) = owned else { continue };
-            if running.ended {
+            if running.ended || running.assignment.is_closed() {
                 continue;
             }
             let id = running.id;
@@ -283,7 +291,7 @@ where
         self.assigned && self.owned.values().all(ended)
     }
 
-    async fn group_event(&mut self, event: GroupEvent) -> Option<Reason> {
+    fn group_event(&mut self, event: GroupEvent) -> Option<Reason> {
         match event {
             GroupEvent::Assigned { partitions, generation } => {
                 tracing::debug!(target: "dispatcher::worker", ?partitions, generation = generation.id, "assigned");
@@ -291,8 +299,7 @@ where
                 self.begin(partitions, false);
             }
             GroupEvent::Revoke { partitions, deadline, done } => {
-                // Told among the errors.
-                let _again = self.revoke(&partitions, deadline, done).await;
+                self.revoke(&partitions, deadline, done);
             }
             GroupEvent::Lost { partitions } => self.lose(&partitions),
             GroupEvent::Failed(error) => return Some(Reason::Failed(error)),
@@ -393,10 +400,12 @@ where
         }
     }
 
-    /// The partition's present assignment, if `epoch` is it.
+    /// The partition's present assignment, if `epoch` is it and it is not being taken away.
     fn running(&mut self, tp: &TopicPartition, epoch: AssignmentEpoch) -> Option<&mut Running> {
         match self.owned.get_mut(tp) {
-            Some(Owned::Running(running)) if running.assignment.epoch == epoch => Some(running),
+            Some(Owned::Running(running)) if running.assignment.epoch == epoch && !running.assignment.is_closed() => {
+                Some(running)
+            }
             _ => None,
         }
     }

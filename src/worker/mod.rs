@@ -17,6 +17,7 @@ mod part;
 mod policy;
 mod pool;
 mod record;
+mod revoke;
 mod scheduler;
 mod seam;
 mod start;

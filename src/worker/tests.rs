@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::config::{ConsumerConfig, Order};
 use super::consumer::start;
@@ -21,6 +21,8 @@ use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, Topic
 use crate::env::{Env, lock};
 use crate::group::{CommitOffset, Committed, Generation, GroupEvent, RevokeDone};
 use crate::wire::ErrorCode;
+
+mod revoke;
 
 const TOPIC: &str = "orders";
 const ID: TopicId = crate::wire::Uuid([9; 16]);
@@ -57,6 +59,8 @@ struct World {
     seen: Vec<Seen>,
     steps: u64,
     commits: u64,
+    /// Commits are not answered while it is set.
+    deaf: bool,
     topic_id: TopicId,
 }
 
@@ -107,6 +111,9 @@ struct FakeGroup {
 impl Membership for FakeGroup {
     async fn commit(&self, offsets: Vec<(TopicPartition, CommitOffset)>) -> Result<Vec<(TopicPartition, ErrorCode)>> {
         tokio::task::yield_now().await;
+        while lock(&self.world).deaf {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         let mut world = lock(&self.world);
         world.commits += 1;
         let mut answer = Vec::new();
@@ -211,51 +218,59 @@ struct Behaviour {
 }
 
 fn member(world: &Shared, env: &Env, number: usize, config: &ConsumerConfig, behaviour: Behaviour) -> Member {
-    let (events, events_in) = mpsc::unbounded_channel();
-    let (feed, feed_in) = mpsc::unbounded_channel();
-    let errors = feed.clone();
-    let group = Arc::new(FakeGroup { world: world.clone(), member: number });
-    let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
     let (seen_by, handler_env) = (world.clone(), env.clone());
     let on_failure = config.on_failure;
     let handler = move |record: super::Record<FetchedBatch>| {
         let (world, env) = (seen_by.clone(), handler_env.clone());
         async move {
-            let offset = record.offset();
-            assert_eq!(record.value(), Some(offset.to_string().as_bytes()));
-            let index = {
-                let mut world = lock(&world);
-                world.steps += 1;
-                let seen = Seen {
-                    member: number,
-                    tp: record.topic_partition().clone(),
-                    offset,
-                    key: record.key().map(<[u8]>::to_vec),
-                    start: world.steps,
-                    end: None,
-                    finished: false,
-                };
-                world.seen.push(seen);
-                world.seen.len() - 1
-            };
+            let index = seen(&world, number, &record);
             let (wait, luck) = env.random(|rng| (rng.u64(0..=behaviour.max_ms), rng.u32(0..100)));
             // A third is ready at once.
             if wait % 3 != 0 {
                 env.sleep(Duration::from_millis(wait)).await;
             }
             let ok = luck >= behaviour.fail + behaviour.panic;
-            let mut world = lock(&world);
-            world.steps += 1;
-            let steps = world.steps;
-            world.seen[index].end = Some(steps);
-            world.seen[index].finished = ok || on_failure == OnFailure::Skip;
-            drop(world);
+            ended(&world, index, ok || on_failure == OnFailure::Skip);
             assert!(luck >= behaviour.panic, "as told");
             if ok { Ok(()) } else { Err(HandlerError::new("as told")) }
         }
     };
+    member_with(world, env, number, config, handler)
+}
+
+/// A member with a handler of the test's own.
+fn member_with<H, Fut>(world: &Shared, env: &Env, number: usize, config: &ConsumerConfig, handler: H) -> Member
+where
+    H: Fn(super::Record<FetchedBatch>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    let (events, events_in) = mpsc::unbounded_channel();
+    let (feed, feed_in) = mpsc::unbounded_channel();
+    let errors = feed.clone();
+    let group = Arc::new(FakeGroup { world: world.clone(), member: number });
+    let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
     let handle = start(env.clone(), (group, events_in), (log, feed_in), config.clone(), handler);
     Member { number, feed: Some(errors), handle, events }
+}
+
+/// Notes that a handler started; returns the run's number.
+fn seen(world: &Shared, member: usize, record: &super::Record<FetchedBatch>) -> usize {
+    let offset = record.offset();
+    assert_eq!(record.value(), Some(offset.to_string().as_bytes()));
+    let mut world = lock(world);
+    world.steps += 1;
+    let (tp, key) = (record.topic_partition().clone(), record.key().map(<[u8]>::to_vec));
+    let seen = Seen { member, tp, offset, key, start: world.steps, end: None, finished: false };
+    world.seen.push(seen);
+    world.seen.len() - 1
+}
+
+/// Notes that it ended.
+fn ended(world: &Shared, index: usize, finished: bool) {
+    let mut world = lock(world);
+    world.steps += 1;
+    world.seen[index].end = Some(world.steps);
+    world.seen[index].finished = finished;
 }
 
 impl Member {
@@ -269,10 +284,16 @@ impl Member {
         let _ = self.events.send(GroupEvent::Assigned { partitions, generation });
     }
 
-    async fn revoke(&self, env: &Env, partitions: &[i32], within: Duration) {
+    /// Begins a revocation; its answer arrives at what is returned.
+    fn begin_revoke(&self, env: &Env, partitions: &[i32], within: Duration) -> oneshot::Receiver<()> {
         let partitions = partitions.iter().map(|p| tp(*p)).collect();
         let (done, answered) = RevokeDone::pair();
         let _ = self.events.send(GroupEvent::Revoke { partitions, deadline: env.now() + within, done });
+        answered
+    }
+
+    async fn revoke(&self, env: &Env, partitions: &[i32], within: Duration) {
+        let answered = self.begin_revoke(env, partitions, within);
         let answer = env.timeout(within + Duration::from_secs(1), answered).await;
         assert!(answer.is_some(), "a revocation is answered by its deadline");
     }
