@@ -7,7 +7,9 @@ pub mod librdkafka;
 pub mod log;
 pub mod ours;
 pub mod process;
+pub mod proxy;
 pub mod segment;
+pub mod spans;
 pub mod tools;
 
 use std::sync::atomic::{AtomicU32, Ordering};
