@@ -128,3 +128,20 @@ fn group_line(line: &str, group: &str) -> Option<GroupLine> {
         consumer: Some(consumer).filter(|c| *c != "-").map(str::to_owned),
     })
 }
+
+/// The node id of a group's coordinator.
+pub fn coordinator(tools: &Tools, bootstrap: &str, group: &str) -> i32 {
+    let args = ["--bootstrap-server", bootstrap, "--describe", "--state", "--group", group];
+    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let out = succeeded(&tools.run(class, &args).unwrap(), "coordinator");
+    let line = out.lines().find(|line| line.starts_with(group)).unwrap_or_else(|| panic!("{out}"));
+    let id = line.split_whitespace().find_map(|word| word.strip_prefix('(')?.strip_suffix(')')?.parse().ok());
+    id.unwrap_or_else(|| panic!("{out}"))
+}
+
+/// Has the first replica of every partition lead it, where that is in sync.
+pub fn elect_preferred_leaders(tools: &Tools, bootstrap: &str) {
+    let args = ["--bootstrap-server", bootstrap, "--election-type", "preferred", "--all-topic-partitions"];
+    // It fails where a replica is not in sync yet.
+    tools.run("org.apache.kafka.tools.LeaderElectionCommand", &args).unwrap();
+}
