@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dispatcher::{Assignor, ConsumeStatus, Delivery, Dispatcher, Message, OnFailure, Order, Subscription};
+use dispatcher::{Assignor, Delivery, Dispatcher, GroupMember, Message, OnFailure, Order, Subscription};
 
 use super::check::Place;
 use super::log::{HandlerLog, What};
@@ -213,20 +213,19 @@ pub async fn until_shared(dispatcher: &Dispatcher, topic: &str, group: &str, mem
 }
 
 /// Whether the group is stable with this many members, each with a share, and each of the partitions with one owner.
-pub fn is_settled(status: &ConsumeStatus, members: usize, partitions: usize) -> bool {
-    let all = status.members();
+pub fn is_settled(state: &str, all: &[GroupMember], members: usize, partitions: usize) -> bool {
     let mut owned: Vec<_> = all.iter().flat_map(|m| m.partitions()).collect();
     owned.sort();
     owned.dedup();
     let shares: usize = all.iter().map(|m| m.partitions().len()).sum();
     let each = all.len() == members && all.iter().all(|m| !m.partitions().is_empty());
-    status.state() == Some("Stable") && each && owned.len() == partitions && shares == partitions
+    state == "Stable" && each && owned.len() == partitions && shares == partitions
 }
 
 pub async fn until_settled(dispatcher: &Dispatcher, topic: &str, group: &str, members: usize, partitions: usize) {
     let settled = async || {
         let status = dispatcher.consume_status_exact(topic, group).await.unwrap();
-        is_settled(&status, members, partitions)
+        is_settled(status.state().unwrap_or_default(), status.members(), members, partitions)
     };
     super::eventually("every partition has one owner", Duration::from_secs(60), settled).await;
 }

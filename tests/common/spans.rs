@@ -74,6 +74,21 @@ pub fn keys_keep_order(logs: &[HandlerLog]) {
     }
 }
 
+/// D: what a member handled to its end comes again only after an unclean end of that member.
+pub fn doubles_only_after(logs: &[HandlerLog], unclean: &BTreeSet<usize>) -> usize {
+    let mut doubles = 0;
+    for spans in by_partition(logs).values() {
+        let mut handled: HashMap<i64, &Span> = HashMap::new();
+        for span in spans.iter().filter(|span| span.end.is_some()) {
+            if let Some(before) = handled.insert(span.offset, span) {
+                assert!(unclean.contains(&before.member), "D: {span:?} was handled before, in {before:?}");
+                doubles += 1;
+            }
+        }
+    }
+    doubles
+}
+
 /// The longest times between two starts of handler calls of one partition.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Gaps {
