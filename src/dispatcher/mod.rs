@@ -34,7 +34,7 @@ pub use payload::Payload;
 pub use send::{Delivery, SendMessage, SendReport};
 pub use status::{ConsumeStatus, GroupMember, PartitionStatus};
 pub use subscribe::Subscribe;
-pub use subscription::{Errors, Failure, Stopped, Subscription};
+pub use subscription::{Errors, Events, Failure, Stopped, Subscription};
 pub use topic::Topic;
 pub use topic_defaults::TopicDefaults;
 pub use topics::{CreateTopics, TopicInfo};

@@ -210,7 +210,8 @@ impl<H, M> Subscribe<'_, H, M> {
         self
     }
 
-    /// When a handler that has not ended is reported among the errors; it goes on. Default 60 s.
+    /// When a handler that has not ended is reported, among the errors and as
+    /// [`Stalled`](crate::SubscriptionEvent::Stalled); it goes on. Looked at once a `commit_interval`. Default 60 s.
     pub fn stall_after(mut self, timeout: Duration) -> Self {
         self.consumer.stall_after = timeout;
         self

@@ -1,7 +1,7 @@
 //! A running subscription: its errors, its end.
 
 use crate::error::{Error, Result};
-use crate::worker::{self, ConsumerHandle, Ended, Failures};
+use crate::worker::{self, ConsumerHandle, Ended, Failures, SubscriptionEvent};
 
 /// A member of a consumer group that hands messages to its handler.
 ///
@@ -40,6 +40,31 @@ impl Subscription {
     /// subscription's streams share them.
     pub fn errors(&self) -> Errors {
         Errors(self.handle.failures())
+    }
+
+    /// Partitions that come and go, handlers that stand still, and more: see [`SubscriptionEvent`]. The newest 1,000 are
+    /// kept until they are read, and before the first call of this the newest 100; all of a subscription's streams share
+    /// them.
+    pub fn events(&self) -> Events {
+        Events(self.handle.events())
+    }
+
+    /// Starts no handler and reads nothing until [`resume`](Self::resume); a handler that is about to start in this very
+    /// moment still may. Running handlers end and are committed. The membership goes on: partitions come and go, and new
+    /// ones are paused too. What has been fetched stays in memory, within the dispatcher's `fetch_memory`, of which other
+    /// subscriptions keep a share. [`stop`](Self::stop) works, and [`join`](Self::join) waits on. Again, it does nothing.
+    pub fn pause(&self) {
+        self.handle.pause();
+    }
+
+    /// Goes on after [`pause`](Self::pause), where it stopped. Without one it does nothing.
+    pub fn resume(&self) {
+        self.handle.resume();
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.handle.is_paused()
     }
 
     /// Waits until the subscription ends: by [`stop`](Self::stop) from elsewhere, by `count` or `until_end`, or by a
@@ -81,6 +106,22 @@ impl Errors {
     /// How many were lost since the last call because nobody read them in time.
     pub fn take_dropped(&mut self) -> u64 {
         self.0.take_dropped()
+    }
+}
+
+/// A subscription's events, one after another.
+#[derive(Debug)]
+pub struct Events(worker::Events);
+
+impl Events {
+    /// The next one; `None` when the subscription has ended and all were read. Cancel-safe.
+    pub async fn next(&mut self) -> Option<SubscriptionEvent> {
+        std::future::poll_fn(|cx| self.0.ring().poll_next(cx)).await
+    }
+
+    /// How many were lost since the last call because nobody read them in time.
+    pub fn take_dropped(&mut self) -> u64 {
+        self.0.ring().take_dropped()
     }
 }
 

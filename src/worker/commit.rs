@@ -62,7 +62,10 @@ where
         if self.committing.is_none() {
             self.committing = self.commit_of(|_, _| true);
         }
-        self.report_stalls();
+        self.look_for_stalls();
+        if self.watching {
+            self.look_who_caught_up();
+        }
         let busy = active || self.committing.is_some() || self.shared.with(|s| s.in_flight() > 0);
         if busy {
             self.shared.arm();
@@ -163,33 +166,5 @@ where
             }
         }
         refused
-    }
-
-    /// Warns once about each record that has kept its partition's watermark for `stall_after`.
-    fn report_stalls(&mut self) {
-        let (now, limit) = (self.env.now(), self.config.stall_after);
-        for (tp, owned) in &mut self.owned {
-            let Owned::Running(running) = owned else { continue };
-            let id = running.id;
-            let (watermark, in_flight, held) =
-                self.shared.with(|s| (s.watermark(id).unwrap_or(-1), s.in_flight_of(id), s.held(id)));
-            if in_flight == 0 || held > 0 || watermark != running.stands.0 {
-                running.stands = (watermark, (in_flight > 0).then_some(now));
-                continue;
-            }
-            match running.stands.1 {
-                None => running.stands.1 = Some(now),
-                Some(since) if now.saturating_duration_since(since) >= limit => {
-                    tracing::warn!(
-                        target: "dispatcher::worker",
-                        %tp, offset = watermark, limit_s = limit.as_secs(),
-                        "a handler has not ended for stall_after: its record holds back the commits of its partition"
-                    );
-                    // Not again before the watermark moves.
-                    running.stands.1 = now.checked_add(std::time::Duration::from_secs(u32::MAX.into()));
-                }
-                Some(_) => {}
-            }
-        }
     }
 }

@@ -12,6 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::commit::{Committing, Point};
 use super::config::{ConsumerConfig, Order};
+use super::events::{SubscriptionEvent, named};
 use super::failure::{Failure, Failures, HandlerError};
 use super::handle::{ConsumerHandle, Outcome};
 use super::metadata::LogId;
@@ -23,6 +24,7 @@ use super::revoke::{Again, Revocation};
 use super::scheduler::{PartId, Rules, Scheduler};
 use super::seam::{Feed, Guard, Log, Membership};
 use super::start::{Start, Starting, positions};
+use super::watching::Ends;
 use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
 use crate::client::types::{AssignmentEpoch, TopicPartition};
 use crate::env::Env;
@@ -53,8 +55,8 @@ pub(super) struct Running {
     pub(super) guard: Option<Guard>,
     /// What the group has committed, as far as we know.
     pub(super) committed: Option<Point>,
-    /// The watermark, and since when it has stood there while handlers run.
-    pub(super) stands: (i64, Option<Instant>),
+    /// The lowest offset whose handler runs, and since when it has been that; `None`: that was told.
+    pub(super) stands: Option<(i64, Option<Instant>)>,
     /// It reached `max_held`, or cannot be read on.
     pub(super) ended: bool,
 }
@@ -93,6 +95,12 @@ pub(super) struct Driver<M, L, F, G> {
     pub(super) again: Again,
     /// The brokers take a commit's metadata (`offset.metadata.max.bytes`).
     pub(super) metadata_fits: bool,
+    /// What guards were told.
+    pub(super) paused: bool,
+    /// Somebody reads the events.
+    pub(super) watching: bool,
+    /// Where logs end is being found out, for those who watch.
+    pub(super) ends: FuturesUnordered<Ends>,
     epochs: u64,
     assigned: bool,
     /// A partition cannot be read on: the consumer ends, for nobody may notice one that stands still.
@@ -115,13 +123,12 @@ where
     H: Fn(Record<FetchedBatch>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
-    let failures = Failures::default();
-    let (handle, stop_asked, outcome) = ConsumerHandle::new(failures.clone());
     let concurrency = config.concurrency.max(1);
     let lanes = lanes_for(concurrency, config.lanes.unwrap_or_else(|| env.workers()));
     let order = config.effective_order();
     let rules = Rules { order, lanes: lanes as u32, max_held: config.max_held.max(1), count: config.count };
-    let shared = Shared::new(Scheduler::new(rules), lanes, failures);
+    let shared = Shared::new(Scheduler::new(rules), lanes, Failures::default());
+    let (handle, stop_asked, outcome) = ConsumerHandle::new(shared.clone());
     let lane_rules = LaneRules {
         on_failure: config.on_failure,
         handler_timeout: config.handler_timeout,
@@ -146,6 +153,9 @@ where
         revoking: Vec::new(),
         again: Again::default(),
         metadata_fits: true,
+        paused: false,
+        watching: false,
+        ends: FuturesUnordered::new(),
         epochs: 0,
         assigned: false,
         fault: None,
@@ -164,10 +174,11 @@ where
     async fn run(mut self, mut stop_asked: watch::Receiver<bool>, outcome: watch::Sender<Outcome>) {
         let reason = self.work(&mut stop_asked).await;
         tracing::debug!(target: "dispatcher::worker", ?reason, "the consumer ends");
-        let failures = self.shared.failures.clone();
+        let shared = self.shared.clone();
         let ended = self.finish(reason).await;
         outcome.send_replace(Some(ended));
-        failures.end();
+        shared.failures.end();
+        shared.events.ring().end();
     }
 
     /// Until there is a reason to end.
@@ -199,6 +210,7 @@ where
                         return Reason::Failed(Error::new(ErrorKind::Closed, text));
                     }
                 },
+                Some((of, found)) = self.ends.next() => self.ends_found(of, found),
                 Some(found) = self.starting.next() => if let Some(reason) = self.found(found) {
                     return reason;
                 },
@@ -222,8 +234,8 @@ where
     /// Looks at what the lanes may have changed.
     fn look(&mut self) -> Option<Reason> {
         let now = self.env.now();
-        let (exhausted, failed, active, alarm) =
-            self.shared.with(|s| (s.is_exhausted(), s.has_failed(), s.is_active(), s.take_alarm()));
+        let (exhausted, failed, active, alarm, reached) =
+            self.shared.with(|s| (s.is_exhausted(), s.has_failed(), s.is_active(), s.take_alarm(), s.take_reached()));
         if failed {
             return Some(Reason::HandlerFailed);
         }
@@ -241,6 +253,10 @@ where
         if alarm {
             self.look_at_limits();
         }
+        if reached {
+            self.look_who_caught_up();
+        }
+        self.obey();
         // What was read before the fault is handled first.
         if let Some((tp, error)) = &self.fault
             && !matches!(self.owned.get(tp), Some(Owned::Running(r)) if !self.shared.with(|s| s.is_ended(r.id)))
@@ -262,6 +278,8 @@ where
             let error = if held >= self.config.max_held {
                 let at = self.shared.with(|s| s.watermark(id)).unwrap_or(-1);
                 let text = format!("{tp} is paused: {held} failed records are held, the lowest at offset {at}");
+                let (topic, partition) = (tp.topic.clone(), tp.partition);
+                self.shared.events.push(SubscriptionEvent::Held { topic, partition, offset: at, held });
                 Error::new(ErrorKind::Handler, format!("{text}: mend the handler and restart"))
             } else if let Some(at) = broken {
                 let text = format!("{tp} stops at offset {at}: the batch there holds bytes that are no records");
@@ -296,6 +314,7 @@ where
             GroupEvent::Assigned { partitions, generation } => {
                 tracing::debug!(target: "dispatcher::worker", ?partitions, generation = generation.id, "assigned");
                 self.assigned = true;
+                self.shared.events.push(SubscriptionEvent::Assigned { partitions: named(&partitions) });
                 self.begin(partitions, false);
             }
             GroupEvent::Revoke { partitions, deadline, done } => {
@@ -349,10 +368,15 @@ where
     fn found(&mut self, (mut starting, found): Found) -> Option<Reason> {
         match found {
             Ok(found) => {
+                let mut begun = Vec::new();
                 for (starting, start) in found {
                     if self.is_awaited(&starting) {
                         self.attach(&starting, start);
+                        begun.push((starting.tp, starting.epoch));
                     }
+                }
+                if self.watching {
+                    self.seek_ends(begun, None);
                 }
             }
             Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),
@@ -378,6 +402,9 @@ where
             .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, inherited, until));
         let log = LogId { cluster: self.log.cluster_tag(), topic: position.topic_id };
         let guard = self.log.attach(tp, position, *epoch);
+        if self.paused {
+            guard.pause();
+        }
         if pinned {
             self.policy.touch(self.env.now());
         }
@@ -387,7 +414,7 @@ where
             log,
             guard: Some(guard),
             committed: (!pinned).then_some(point),
-            stands: (position.offset, None),
+            stands: None,
             ended: false,
         };
         self.owned.insert(tp.clone(), Owned::Running(running));
@@ -401,7 +428,7 @@ where
     }
 
     /// The partition's present assignment, if `epoch` is it and it is not being taken away.
-    fn running(&mut self, tp: &TopicPartition, epoch: AssignmentEpoch) -> Option<&mut Running> {
+    pub(super) fn running(&mut self, tp: &TopicPartition, epoch: AssignmentEpoch) -> Option<&mut Running> {
         match self.owned.get_mut(tp) {
             Some(Owned::Running(running)) if running.assignment.epoch == epoch && !running.assignment.is_closed() => {
                 Some(running)

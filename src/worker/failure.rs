@@ -1,13 +1,11 @@
 //! Handlers that fail: what they may say, what is done about it, and the bounded stream that tells the user.
 
 use std::any::Any;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::ring::Ring;
 use crate::client::types::TopicPartition;
-use crate::env::lock;
 use crate::{Error, ErrorKind};
 
 /// What becomes of a message whose handler failed.
@@ -77,68 +75,41 @@ pub(crate) struct Failure {
 }
 
 /// The stream's buffer: the newest [`ERRORS_KEPT`] entries wait for the reader, older ones give way and are counted.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Failures(Arc<Mutex<Ring>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Failures(Ring<Failure>);
 
 const ERRORS_KEPT: usize = 1_000;
 
-#[derive(Debug, Default)]
-struct Ring {
-    entries: VecDeque<Failure>,
-    /// Dropped since the reader was last told.
-    dropped: u64,
-    ended: bool,
-    reader: Option<Waker>,
+impl Default for Failures {
+    fn default() -> Self {
+        Self(Ring::new(ERRORS_KEPT))
+    }
 }
 
 impl Failures {
     /// Never blocks; the oldest entry gives way.
     pub(crate) fn push(&self, failure: Failure) {
-        let mut ring = lock(&self.0);
-        if ring.ended {
-            return;
+        if self.0.push(failure) {
+            tracing::warn!(
+                target: "dispatcher::worker",
+                "errors() is not read: only the newest {ERRORS_KEPT} errors are kept"
+            );
         }
-        if ring.entries.len() == ERRORS_KEPT {
-            ring.entries.pop_front();
-            if ring.dropped == 0 {
-                tracing::warn!(
-                    target: "dispatcher::worker",
-                    "errors() is not read: only the newest {ERRORS_KEPT} errors are kept"
-                );
-            }
-            ring.dropped += 1;
-        }
-        ring.entries.push_back(failure);
-        let reader = ring.reader.take();
-        drop(ring);
-        reader.into_iter().for_each(Waker::wake);
     }
 
     /// No more will come; what waits can still be read.
     pub(crate) fn end(&self) {
-        let mut ring = lock(&self.0);
-        ring.ended = true;
-        let reader = ring.reader.take();
-        drop(ring);
-        reader.into_iter().for_each(Waker::wake);
+        self.0.end();
     }
 
     /// How many entries gave way unread since the last call.
     pub(crate) fn take_dropped(&self) -> u64 {
-        std::mem::take(&mut lock(&self.0).dropped)
+        self.0.take_dropped()
     }
 
-    /// The next entry; `None` when the subscription has ended. One reader at a time.
+    /// The next entry; `None` when the subscription has ended.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Failure>> {
-        let mut ring = lock(&self.0);
-        match ring.entries.pop_front() {
-            Some(failure) => Poll::Ready(Some(failure)),
-            None if ring.ended => Poll::Ready(None),
-            None => {
-                ring.reader = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
+        self.0.poll_next(cx)
     }
 }
 

@@ -1,7 +1,12 @@
 //! What the public subscription holds of a running consumer: it can ask it to stop, wait for its end, and read its
 //! failures. Dropping it stops the consumer without draining; the group is left in the background.
 
+use std::sync::Arc;
+
+use super::events::{Events, SubscriptionEvent};
 use super::failure::Failures;
+use super::pool::Shared;
+use crate::client::fetch::FetchedBatch;
 use crate::env::watch;
 use crate::{Error, ErrorKind, Result};
 
@@ -18,7 +23,7 @@ pub(super) type Outcome = Option<Result<Ended>>;
 /// See the file's head.
 #[derive(Debug)]
 pub(crate) struct ConsumerHandle {
-    failures: Failures,
+    shared: Arc<Shared<FetchedBatch>>,
     /// True asks for a stop with draining; dropped, for one without.
     stop: watch::Sender<bool>,
     outcome: watch::Receiver<Outcome>,
@@ -26,15 +31,39 @@ pub(crate) struct ConsumerHandle {
 
 impl ConsumerHandle {
     /// A handle and what the driver keeps of it.
-    pub(super) fn new(failures: Failures) -> (Self, watch::Receiver<bool>, watch::Sender<Outcome>) {
+    pub(super) fn new(shared: Arc<Shared<FetchedBatch>>) -> (Self, watch::Receiver<bool>, watch::Sender<Outcome>) {
         let (stop, stop_asked) = watch::channel(false);
         let (ended, outcome) = watch::channel(None);
-        (Self { failures, stop, outcome }, stop_asked, ended)
+        (Self { shared, stop, outcome }, stop_asked, ended)
     }
 
     /// The error stream; its clones share one buffer.
     pub(crate) fn failures(&self) -> Failures {
-        self.failures.clone()
+        self.shared.failures.clone()
+    }
+
+    /// The event stream; all share one buffer.
+    pub(crate) fn events(&self) -> Events {
+        self.shared.events.watch();
+        self.shared.signal.notify_one();
+        self.shared.events.clone()
+    }
+
+    /// Starts no handler and reads nothing until [`resume`](Self::resume).
+    pub(crate) fn pause(&self) {
+        if self.shared.pause() {
+            self.shared.events.push(SubscriptionEvent::Paused);
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        if self.shared.resume() {
+            self.shared.events.push(SubscriptionEvent::Resumed);
+        }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.shared.is_paused()
     }
 
     /// Asks the consumer to stop: no new handlers, running ones have `stop_timeout`, then commit and leave. Returns at

@@ -92,7 +92,7 @@ where
 
     /// Whether no further record of this assignment may start here.
     fn is_closed(&self, origin: &Origin<B>) -> bool {
-        self.running.len() >= self.quota || origin.assignment.is_closed() || self.shared.is_halted()
+        self.running.len() >= self.quota || origin.assignment.is_closed() || self.shared.is_barred()
     }
 
     /// Runs one after another; `waiting` is the partition whose handler is pending, under order by partition.

@@ -72,6 +72,8 @@ pub(crate) struct Part<B> {
     queued: u64,
     inherited: Inherited,
     until: Option<i64>,
+    /// Whoever watches is told once when all below this has ended.
+    goal: Option<i64>,
     /// A record could not be read.
     broken: bool,
 }
@@ -95,6 +97,7 @@ impl<B: Block> Part<B> {
             queued: 0,
             inherited,
             until,
+            goal: None,
             broken: false,
         }
     }
@@ -308,7 +311,7 @@ impl<B: Block> Part<B> {
         self.in_flight -= done.count;
         match done.end {
             End::Finished => self.tracker.finish(done.seq, done.index, done.count),
-            End::Held | End::Stopped => self.tracker.hold(),
+            End::Held | End::Stopped => self.tracker.hold(done.seq, done.index),
             End::Unreadable => self.broken = true,
         }
         if let Some(key) = done.key {
@@ -327,6 +330,23 @@ impl<B: Block> Part<B> {
     /// All up to `until` has been handed out and has ended.
     pub(crate) fn is_ended(&self) -> bool {
         self.until.is_some_and(|until| self.tracker.end() >= until) && self.queued == 0 && self.in_flight == 0
+    }
+
+    pub(crate) fn set_goal(&mut self, goal: i64) {
+        self.goal = Some(self.until.map_or(goal, |until| goal.min(until)));
+    }
+
+    /// Whether all below the goal has ended; while something is held, only [`take_reached_goal`](Self::take_reached_goal)
+    /// can tell.
+    pub(crate) fn has_reached_goal(&self) -> bool {
+        self.goal.is_some_and(|goal| self.tracker.held() == 0 && self.tracker.watermark() >= goal)
+    }
+
+    /// The goal, once, when all below it has ended.
+    pub(crate) fn take_reached_goal(&mut self) -> Option<i64> {
+        let goal = self.goal?;
+        let ended = self.tracker.end() >= goal && self.tracker.lowest_open().is_none_or(|open| open >= goal);
+        if ended { self.goal.take() } else { None }
     }
 
     pub(crate) fn is_broken(&self) -> bool {

@@ -2,7 +2,7 @@
 //! the consumer's driver. No lane waits on a timer or polls: whoever makes work available wakes a lane, and a lane
 //! that leaves work behind wakes the next.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::events::Events;
 use super::failure::{Failures, HandlerError, OnFailure};
 use super::lane::Lane;
 use super::record::{Block, Record};
@@ -33,13 +34,17 @@ pub(crate) struct Shared<B> {
     state: Mutex<State<B>>,
     /// Tells the driver to look.
     pub(crate) signal: Notify,
-    /// Nothing that was taken may still start.
-    halted: AtomicBool,
+    /// [`HALTED`], [`PAUSED`]: nothing that was taken may start.
+    barred: AtomicU8,
     lanes: AtomicUsize,
     /// The error that stopped the consumer under [`OnFailure::Stop`].
     first: OnceLock<Error>,
     pub(crate) failures: Failures,
+    pub(crate) events: Events,
 }
+
+const HALTED: u8 = 1;
+const PAUSED: u8 = 2;
 
 #[derive(Debug)]
 struct State<B> {
@@ -65,10 +70,11 @@ impl<B: Block> Shared<B> {
         Arc::new(Self {
             state: Mutex::new(State { scheduler, idle: vec![None; lanes], armed: false, closed: false }),
             signal: Notify::new(),
-            halted: AtomicBool::new(false),
+            barred: AtomicU8::new(0),
             lanes: AtomicUsize::new(lanes),
             first: OnceLock::new(),
             failures,
+            events: Events::default(),
         })
     }
 
@@ -126,8 +132,28 @@ impl<B: Block> Shared<B> {
 
     /// Ends hand-out for good: what was taken and not started comes back unstarted.
     pub(crate) fn halt(&self) {
-        self.halted.store(true, Ordering::Release);
+        self.barred.fetch_or(HALTED, Ordering::AcqRel);
         self.with(Scheduler::stop);
+    }
+
+    /// Starts no handler until [`resume`](Self::resume). False if that was so already.
+    pub(crate) fn pause(&self) -> bool {
+        let before = self.barred.fetch_or(PAUSED, Ordering::AcqRel);
+        self.with(Scheduler::pause);
+        self.signal.notify_one();
+        before & PAUSED == 0
+    }
+
+    /// Undoes [`pause`](Self::pause). False if nothing was paused.
+    pub(crate) fn resume(&self) -> bool {
+        let before = self.barred.fetch_and(!PAUSED, Ordering::AcqRel);
+        self.with(Scheduler::resume);
+        self.signal.notify_one();
+        before & PAUSED != 0
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.barred.load(Ordering::Acquire) & PAUSED != 0
     }
 
     /// Halts because a handler failed.
@@ -141,8 +167,9 @@ impl<B: Block> Shared<B> {
         self.first.get().cloned().unwrap_or_else(|| Error::new(ErrorKind::Handler, "a handler failed"))
     }
 
-    pub(crate) fn is_halted(&self) -> bool {
-        self.halted.load(Ordering::Relaxed)
+    /// Nothing that was taken may start.
+    pub(crate) fn is_barred(&self) -> bool {
+        self.barred.load(Ordering::Relaxed) != 0
     }
 
     /// Lanes end when their running handlers have.

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::consumer::{Driver, Owned};
+use super::events::{SubscriptionEvent, named};
 use super::scheduler::PartId;
 use super::seam::{Feed, Log, Membership};
 use crate::client::fetch::FetchEvent;
@@ -162,6 +163,10 @@ where
             {
                 self.discard(running);
             }
+        }
+        if !revocation.partitions.is_empty() {
+            let partitions = named(revocation.partitions.iter().map(|(tp, _)| tp));
+            self.shared.events.push(SubscriptionEvent::Revoked { partitions });
         }
         self.again.left += revocation.left;
         self.again.uncommitted = self.again.uncommitted.take().or(uncommitted);

@@ -115,7 +115,11 @@ pub(crate) struct Scheduler<B> {
     /// Records that may still be handed out.
     left: Option<u64>,
     stopped: bool,
+    /// Nothing is handed out until [`resume`](Self::resume).
+    paused: bool,
     failed: bool,
+    /// A partition reached its goal, since [`take_reached`](Self::take_reached).
+    reached: bool,
     /// Something happened since [`take_signal`](Self::take_signal) that the driver should look at.
     signal: bool,
     /// A partition reached `max_held` or cannot be read on, since [`take_alarm`](Self::take_alarm).
@@ -134,7 +138,9 @@ impl<B: Block> Scheduler<B> {
             in_flight: 0,
             left: rules.count,
             stopped: false,
+            paused: false,
             failed: false,
+            reached: false,
             signal: false,
             alarm: false,
             active: false,
@@ -168,14 +174,15 @@ impl<B: Block> Scheduler<B> {
         part.push(blocks, next_offset);
         self.backlog += part.queued() - before;
         self.active = true;
-        self.signal |= part.is_ended();
+        self.reached |= part.has_reached_goal();
+        self.signal |= part.is_ended() || self.reached;
         self.list(id.slot);
         true
     }
 
     /// Moves up to `want` records into `work`; fewer when few are ready, so that the lanes share them.
     pub(crate) fn take(&mut self, want: u32, work: &mut Work<B>) -> u32 {
-        if self.stopped || want == 0 {
+        if self.stopped || self.paused || want == 0 {
             return 0;
         }
         let share = self.backlog.div_ceil(u64::from(self.rules.lanes.max(1))).max(1);
@@ -243,7 +250,8 @@ impl<B: Block> Scheduler<B> {
         if let Some(part) = get(&mut self.parts, done.part) {
             part.complete(&done);
             let (closed, held) = (part.assignment.is_closed(), part.tracker.held() >= self.rules.max_held);
-            self.signal |= (closed && part.in_flight == 0) || part.is_ended();
+            self.reached |= part.has_reached_goal();
+            self.signal |= (closed && part.in_flight == 0) || part.is_ended() || self.reached;
             let alarm = part.is_broken() || (held && done.end == End::Held);
             self.raise_alarm(alarm);
             if done.end == End::Stopped {
@@ -293,6 +301,37 @@ impl<B: Block> Scheduler<B> {
         self.signal |= self.in_flight == 0;
     }
 
+    /// Hands out nothing until [`resume`](Self::resume).
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Tells when all below `offset` has ended.
+    pub(crate) fn set_goal(&mut self, id: PartId, offset: i64) {
+        if let Some(part) = get(&mut self.parts, id) {
+            part.set_goal(offset);
+        }
+    }
+
+    /// Whether to ask for goals that are reached; asked once.
+    pub(crate) fn take_reached(&mut self) -> bool {
+        std::mem::take(&mut self.reached)
+    }
+
+    /// This assignment's goal, once, when it is reached.
+    pub(crate) fn take_reached_goal(&mut self, id: PartId) -> Option<i64> {
+        get(&mut self.parts, id).and_then(Part::take_reached_goal)
+    }
+
+    /// The lowest offset of this assignment whose handler runs.
+    pub(crate) fn lowest_running(&self, id: PartId) -> Option<i64> {
+        self.part(id).filter(|p| p.in_flight > 0).and_then(|p| p.tracker.lowest_open())
+    }
+
     /// A handler failed under [`End::Stopped`].
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
@@ -339,7 +378,7 @@ impl<B: Block> Scheduler<B> {
 
     /// Whether a lane that looks now may find something.
     pub(crate) fn has_work(&self) -> bool {
-        !self.stopped && !self.ready.is_empty() && self.left != Some(0)
+        !self.stopped && !self.paused && !self.ready.is_empty() && self.left != Some(0)
     }
 
     /// Something the driver should look at happened; asked once.

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use crate::Result;
-use crate::client::fetch::{FetchEvent, FetchIn};
+use crate::client::fetch::{Attached, FetchEvent, FetchIn};
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicId, TopicPartition};
 use crate::group::{CommitOffset, Committed, GroupEvent, GroupEvents, GroupHandle};
 use crate::wire::ErrorCode;
@@ -33,7 +33,23 @@ impl Membership for GroupHandle {
 }
 
 /// Keeps a partition attached until it drops.
-pub(crate) type Guard = Box<dyn Send + Sync>;
+pub(crate) trait Attachment: Send + Sync {
+    /// Reads no further; what has arrived waits.
+    fn pause(&self);
+    fn resume(&self);
+}
+
+impl Attachment for Attached {
+    fn pause(&self) {
+        self.pause();
+    }
+
+    fn resume(&self) {
+        self.resume();
+    }
+}
+
+pub(crate) type Guard = Box<dyn Attachment>;
 
 /// The partitions' logs.
 #[async_trait]

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::consumer::{Driver, Owned, Reason};
+use super::events::{SubscriptionEvent, named};
 use super::handle::Ended;
 use super::revoke::{Again, uncommitted};
 use super::seam::{Feed, Log, Membership};
@@ -26,6 +27,10 @@ where
     pub(super) fn lose(&mut self, partitions: &[TopicPartition]) {
         if !partitions.is_empty() {
             tracing::warn!(target: "dispatcher::worker", ?partitions, "lost: what was handled since the last commit comes again");
+        }
+        let ours: Vec<_> = partitions.iter().filter(|tp| self.owned.contains_key(tp)).collect();
+        if !ours.is_empty() {
+            self.shared.events.push(SubscriptionEvent::Lost { partitions: named(ours) });
         }
         for revocation in &mut self.revoking {
             revocation.partitions.retain(|(tp, _)| !partitions.contains(tp));
@@ -83,6 +88,9 @@ where
         let left = left.max(self.shared.with(|s| s.in_flight()));
         let last = self.last_commit(&mut gone).await.map(uncommitted);
         self.settle_all();
+        if !self.owned.is_empty() {
+            self.shared.events.push(SubscriptionEvent::Revoked { partitions: named(self.owned.keys()) });
+        }
         let uncommitted = self.again.uncommitted.take().or(last);
         self.leave().await;
         self.shared.close();

@@ -23,6 +23,7 @@ use crate::group::{CommitOffset, Committed, Generation, GroupEvent, RevokeDone};
 use crate::wire::ErrorCode;
 
 mod revoke;
+mod watching;
 
 const TOPIC: &str = "orders";
 const ID: TopicId = crate::wire::Uuid([9; 16]);
@@ -171,7 +172,7 @@ impl Log for FakeLog {
                 log_start: 0,
             }));
         }
-        Box::new(())
+        Box::new(Detached)
     }
 
     fn topic_id(&self, _: &str) -> TopicId {
@@ -199,6 +200,14 @@ impl Log for FakeLog {
     async fn epoch_end(&self, tp: &TopicPartition, _: i32) -> Result<Option<i64>> {
         Ok(Some(lock(&self.world).logs[tp.partition as usize].len() as i64))
     }
+}
+
+struct Detached;
+
+impl super::seam::Attachment for Detached {
+    fn pause(&self) {}
+
+    fn resume(&self) {}
 }
 
 struct Member {

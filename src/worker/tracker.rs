@@ -2,7 +2,7 @@
 //! assigned partition and feeds it every fetched block in log order. The watermark comes from hand-out order, never
 //! from offset arithmetic: compacted, aborted and control offsets belong to no record and must not hold it back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Half-open range of offsets, `start..end`.
 pub(crate) type OffsetRun = (i64, i64);
@@ -21,8 +21,8 @@ pub(crate) struct Tracker {
     next: i64,
     /// Leader epoch of the last record below `next`; −1 unknown.
     leader_epoch: i32,
-    /// Failed records that stay unfinished for ever.
-    held: u32,
+    /// Failed records that stay unfinished for ever: block and place.
+    held: BTreeSet<(u64, u32)>,
 }
 
 /// One fetched batch, or a stretch of the log without data.
@@ -119,7 +119,14 @@ impl Inherited {
 impl Tracker {
     /// Nothing handed out yet, everything below `offset` is done with.
     pub(crate) fn new(offset: i64, leader_epoch: i32) -> Self {
-        Self { blocks: VecDeque::new(), next_seq: 0, merge_at: MERGE_FROM, next: offset, leader_epoch, held: 0 }
+        Self {
+            blocks: VecDeque::new(),
+            next_seq: 0,
+            merge_at: MERGE_FROM,
+            next: offset,
+            leader_epoch,
+            held: BTreeSet::new(),
+        }
     }
 
     /// Where the next block starts.
@@ -135,7 +142,7 @@ impl Tracker {
 
     /// Failed records that hold the watermark.
     pub(crate) fn held(&self) -> u32 {
-        self.held
+        self.held.len() as u32
     }
 
     /// The log up to `next_offset` holds no data beyond the blocks pushed so far.
@@ -197,8 +204,16 @@ impl Tracker {
     }
 
     /// One record failed and is to be handled again by a later owner: it stays unfinished.
-    pub(crate) fn hold(&mut self) {
-        self.held += 1;
+    pub(crate) fn hold(&mut self, seq: u64, index: u32) {
+        self.held.insert((seq, index));
+    }
+
+    /// The lowest offset that is neither finished nor held.
+    pub(crate) fn lowest_open(&self) -> Option<i64> {
+        self.blocks.iter().filter(|block| block.pending > 0).find_map(|block| {
+            let is_open = |i: &u32| !block.is_finished(*i) && !self.held.contains(&(block.seq, *i));
+            (block.first_unfinished()..block.count).find(is_open).map(|i| block.offset(i))
+        })
     }
 
     /// Whether a record of block `seq` is finished.
@@ -490,7 +505,7 @@ mod tests {
     fn one_held_record_keeps_little_memory_however_much_passes_it() {
         let mut t = Tracker::new(0, -1);
         let first = dense(&mut t, 0, 1);
-        t.hold();
+        t.hold(first, 0);
         for i in 1..100_000 {
             let seq = dense(&mut t, i, 1);
             t.finish(seq, 0, 1);

@@ -151,7 +151,6 @@ const MAX_NOTICES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkState {
     Running,
-    #[allow(dead_code, reason = "see Attached::pause")]
     Paused,
     Detached,
 }
@@ -393,13 +392,11 @@ impl Attached {
         Self { link, _owner: owner }
     }
 
-    #[allow(dead_code, reason = "the seam's contract; a subscription is paused through it")]
     /// Stops delivery and fetching; what has arrived waits for [`resume`](Self::resume).
     pub(crate) fn pause(&self) {
         self.link.set(LinkState::Paused);
     }
 
-    #[allow(dead_code, reason = "see pause")]
     /// Goes on where [`pause`](Self::pause) stopped.
     pub(crate) fn resume(&self) {
         self.link.set(LinkState::Running);

@@ -4,7 +4,7 @@ use super::*;
 use crate::ErrorKind;
 
 /// Handlers take 10 ms; those of partition 0 as long as `slow` says by offset.
-fn slow_at_0(
+pub(super) fn slow_at_0(
     world: &Shared,
     env: &Env,
     config: &ConsumerConfig,
@@ -27,15 +27,15 @@ fn slow_at_0(
     member_with(world, env, 0, config, handler)
 }
 
-fn seconds(seconds: u64) -> Duration {
+pub(super) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn started(world: &Shared, partition: i32) -> usize {
+pub(super) fn started(world: &Shared, partition: i32) -> usize {
     lock(world).seen.iter().filter(|s| s.tp == tp(partition)).count()
 }
 
-async fn errors(m: &Member) -> Vec<String> {
+pub(super) async fn errors(m: &Member) -> Vec<String> {
     let (failures, mut texts) = (m.handle.failures(), Vec::new());
     while let Some(failure) = std::future::poll_fn(|cx| failures.poll_next(cx)).await {
         texts.push(failure.error.to_string());

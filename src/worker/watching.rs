@@ -1,0 +1,130 @@
+//! What the driver looks after for those who watch: partitions that have caught up, handlers that stand still, and
+//! whether the subscription is paused.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::consumer::{Driver, Owned};
+use super::events::SubscriptionEvent;
+use super::seam::{Feed, Log, Membership};
+use crate::client::fetch::FetchEvent;
+use crate::client::types::{AssignmentEpoch, OffsetAt, TopicPartition};
+use crate::group::GroupEvent;
+use crate::{Error, ErrorKind, Result};
+
+/// Between two attempts to find out where logs end.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Where the logs of these partitions end.
+pub(super) type Ends = Pin<Box<dyn Future<Output = (Vec<(TopicPartition, AssignmentEpoch)>, Found)> + Send>>;
+type Found = Result<Vec<(TopicPartition, i64)>>;
+
+impl<M, L, F, G> Driver<M, L, F, G>
+where
+    M: Membership,
+    L: Log,
+    F: Feed<FetchEvent>,
+    G: Feed<GroupEvent>,
+{
+    /// Does what `pause`, `resume` and the first call of `events` ask for.
+    pub(super) fn obey(&mut self) {
+        let paused = self.shared.is_paused();
+        let resumed = self.paused && !paused;
+        if paused != self.paused {
+            self.paused = paused;
+            let guards = self.owned.values().filter_map(|owned| match owned {
+                Owned::Running(running) => running.guard.as_ref(),
+                Owned::Starting(_) => None,
+            });
+            guards.for_each(|guard| if paused { guard.pause() } else { guard.resume() });
+        }
+        let begun = !self.watching && self.shared.events.is_watched();
+        self.watching |= begun;
+        if begun || (resumed && self.watching) {
+            let all = self.owned.iter().filter_map(|(tp, owned)| match owned {
+                Owned::Running(running) => Some((tp.clone(), running.assignment.epoch)),
+                Owned::Starting(_) => None,
+            });
+            self.seek_ends(all.collect(), None);
+        }
+    }
+
+    /// Asks where these logs end now.
+    pub(super) fn seek_ends(&mut self, of: Vec<(TopicPartition, AssignmentEpoch)>, wait: Option<Duration>) {
+        if of.is_empty() {
+            return;
+        }
+        let (env, log, isolation) = (self.env.clone(), self.log.clone(), self.config.isolation);
+        self.ends.push(Box::pin(async move {
+            if let Some(wait) = wait {
+                env.sleep(wait).await;
+            }
+            let tps: Vec<_> = of.iter().map(|(tp, _)| tp.clone()).collect();
+            let found = log.offsets(&tps, OffsetAt::Latest, isolation).await;
+            (of, found)
+        }));
+    }
+
+    pub(super) fn ends_found(&mut self, mut of: Vec<(TopicPartition, AssignmentEpoch)>, found: Found) {
+        match found {
+            Ok(found) => {
+                for (tp, end) in found {
+                    let epoch = of.iter().find(|(asked, _)| *asked == tp).map(|(_, epoch)| *epoch);
+                    if let Some(running) = epoch.and_then(|epoch| self.running(&tp, epoch)) {
+                        let id = running.id;
+                        self.shared.with(|s| s.set_goal(id, end));
+                    }
+                }
+                self.look_who_caught_up();
+            }
+            Err(error) => {
+                tracing::debug!(target: "dispatcher::worker", %error, "where logs end was not found out");
+                of.retain(|(tp, epoch)| self.running(tp, *epoch).is_some());
+                self.seek_ends(of, Some(RETRY));
+            }
+        }
+    }
+
+    pub(super) fn look_who_caught_up(&mut self) {
+        for (tp, owned) in &self.owned {
+            if let Owned::Running(running) = owned
+                && !running.assignment.is_closed()
+                && let Some(offset) = self.shared.with(|s| s.take_reached_goal(running.id))
+            {
+                let (topic, partition) = (tp.topic.clone(), tp.partition);
+                self.shared.events.push(SubscriptionEvent::CaughtUp { topic, partition, offset });
+            }
+        }
+    }
+
+    /// Tells once about each record whose handler has held back its partition for `stall_after`.
+    pub(super) fn look_for_stalls(&mut self) {
+        let (now, limit) = (self.env.now(), self.config.stall_after);
+        let mut stalls = Vec::new();
+        for (tp, owned) in &mut self.owned {
+            let Owned::Running(running) = owned else { continue };
+            let id = running.id;
+            // What failed and is held runs no more; what runs above it is waited for all the same.
+            let lowest = self.shared.with(|s| s.lowest_running(id));
+            match (lowest, &mut running.stands) {
+                (None, stands) => *stands = None,
+                (Some(lowest), Some((offset, since))) if *offset == lowest => {
+                    if let Some(began) = *since
+                        && now.saturating_duration_since(began) >= limit
+                    {
+                        stalls.push((tp.clone(), lowest, now - began));
+                        // Not again for the same record.
+                        *since = None;
+                    }
+                }
+                (Some(lowest), stands) => *stands = Some((lowest, Some(now))),
+            }
+        }
+        for (TopicPartition { topic, partition }, offset, running_for) in stalls {
+            let text = format!("the handler of {topic}-{partition} offset {offset} has not ended for {running_for:?}");
+            let text = format!("{text} (stall_after): it holds back the commits of its partition");
+            self.warn(Error::new(ErrorKind::Timeout, text));
+            self.shared.events.push(SubscriptionEvent::Stalled { topic, partition, offset, running_for });
+        }
+    }
+}
