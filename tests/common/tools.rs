@@ -145,3 +145,19 @@ pub fn elect_preferred_leaders(tools: &Tools, bootstrap: &str) {
     // It fails where a replica is not in sync yet.
     tools.run("org.apache.kafka.tools.LeaderElectionCommand", &args).unwrap();
 }
+
+/// The generations that a group has had, as Kafka wrote them down, one for each time that its members or their shares
+/// changed.
+pub fn generations(tools: &Tools, bootstrap: &str, group: &str) -> Vec<i64> {
+    const TOPIC: &str = "__consumer_offsets";
+    // Others commit all the time: without a number it would go on reading.
+    let count = end_offsets(tools, bootstrap, TOPIC).values().sum::<i64>().to_string();
+    let mut args = vec!["--bootstrap-server", bootstrap, "--topic", TOPIC, "--from-beginning"];
+    args.extend(["--timeout-ms", "3000", "--max-messages", &count, "--formatter"]);
+    args.push("org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter");
+    let output = tools.run("org.apache.kafka.tools.consumer.ConsoleConsumer", &args).unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let records = serde_json::Deserializer::from_str(&out).into_iter::<serde_json::Value>().map_while(Result::ok);
+    let own = records.filter(|record| record["key"]["data"]["group"] == group);
+    own.filter_map(|record| record["value"]["data"]["generation"].as_i64()).collect()
+}
