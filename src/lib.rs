@@ -76,16 +76,16 @@ pub use client::{Isolation, TopicId};
 #[cfg(feature = "cli")]
 pub use dispatcher::init_logging;
 pub use dispatcher::{
-    Builder, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors, Events, Failure, FromMessage,
-    GroupDescription, GroupInfo, GroupMember, Json, Message, PartitionStatus, PartitionerKind, Payload, ResetTo,
-    SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
+    And, Builder, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors, Events, Failure, FromMessage,
+    GroupDescription, GroupInfo, GroupMember, Json, Message, PartitionStatus, PartitionerKind, Payload, ResetTo, Route,
+    Routes, SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
 };
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
 pub use group::Assignor;
 pub use partitioner::{Murmur2, Partitioner, SaramaHash};
 pub use wire::records::Compression;
-pub use worker::{OnFailure, Order, SubscriptionEvent};
+pub use worker::{OnFailure, Order, StartAt, SubscriptionEvent};
 
 /// Entry points to the decoders for `fuzz/`. No part of the API.
 #[cfg(feature = "fuzzing")]

@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use super::args::NewTopicArgs;
 use super::units::duration;
+use crate::StartAt;
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("membership").required(true).args(["group", "group_exact"]))]
@@ -31,9 +32,13 @@ pub(super) struct SubscribeArgs {
     /// Which messages wait for each other. [default: key when concurrency > 1, else partition]
     #[arg(long, value_enum)]
     pub(super) order: Option<OrderArg>,
-    /// Begin at the end where the group has committed nothing.
+    /// Begin at the end where the group has committed nothing; the same as --start-at newest.
     #[arg(long)]
     pub(super) skip_existing: bool,
+    /// Where to begin where the group has committed nothing: oldest, newest, a time like 2026-01-31T08:00:00Z, or how
+    /// long ago, like 90m. [default: oldest]
+    #[arg(long, value_name = "WHERE", value_parser = start_at, conflicts_with = "skip_existing")]
+    pub(super) start_at: Option<StartAt>,
     /// What to do with a failed message: skip, hold, stop, retry:N, dlq:TOPIC.
     #[arg(long, default_value = "skip", value_parser = failure)]
     pub(super) on_failure: FailureArg,
@@ -103,6 +108,7 @@ pub(super) enum AssignorArg {
     Range,
     #[value(name = "roundrobin")]
     RoundRobin,
+    Sticky,
     CooperativeSticky,
 }
 
@@ -113,6 +119,21 @@ pub(super) enum FailureArg {
     Stop,
     /// Not there yet: `retry:N`, `dlq:TOPIC`.
     Later(&'static str),
+}
+
+fn start_at(text: &str) -> Result<StartAt, String> {
+    match text {
+        "oldest" => return Ok(StartAt::Oldest),
+        "newest" => return Ok(StartAt::Newest),
+        _ => {}
+    }
+    if let Ok(ago) = duration(text) {
+        return Ok(StartAt::Ago(ago));
+    }
+    match crate::envelope::GoTime::parse(text.as_bytes()).and_then(crate::envelope::GoTime::unix_ms) {
+        Some(ms) if ms >= 0 => Ok(StartAt::TimestampMs(ms)),
+        _ => Err("use oldest, newest, a time like 2026-01-31T08:00:00Z, or how long ago, like 90m".into()),
+    }
 }
 
 fn failure(text: &str) -> Result<FailureArg, String> {

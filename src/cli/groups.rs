@@ -114,7 +114,7 @@ fn describe(all: &Common, group: &GroupDescription) -> Outcome {
     Ok(print_row(all.json, &row, text)?)
 }
 
-/// `oldest`, `newest`, an offset, or an RFC 3339 time.
+/// `oldest`, `newest`, an offset, an RFC 3339 time, or how long ago.
 fn target(text: &str) -> Outcome<ResetTo> {
     match text {
         "oldest" => return Ok(ResetTo::Oldest),
@@ -126,10 +126,14 @@ fn target(text: &str) -> Outcome<ResetTo> {
     {
         return Ok(ResetTo::Offset(offset));
     }
+    if let Ok(ago) = super::units::duration(text) {
+        return Ok(ResetTo::Ago(ago));
+    }
     match crate::envelope::GoTime::parse(text.as_bytes()).and_then(crate::envelope::GoTime::unix_ms) {
         Some(ms) if ms >= 0 => Ok(ResetTo::TimestampMs(ms)),
         _ => {
-            Err(Exit::usage(format!("--to {text}: use oldest, newest, an offset, or a time like 2026-01-31T08:00:00Z")))
+            let text = format!("--to {text}: use oldest, newest, an offset, a time like 2026-01-31T08:00:00Z");
+            Err(Exit::usage(format!("{text}, or how long ago, like 90m")))
         }
     }
 }
@@ -139,8 +143,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_a_word_an_offset_or_a_time() {
+    fn a_target_is_a_word_an_offset_a_time_or_a_duration() {
         assert!(matches!(target("oldest"), Ok(ResetTo::Oldest)));
+        assert!(matches!(target("90m"), Ok(ResetTo::Ago(ago)) if ago.as_secs() == 5_400));
         assert!(matches!(target("42"), Ok(ResetTo::Offset(42))));
         assert!(matches!(target("1970-01-01T00:00:01Z"), Ok(ResetTo::TimestampMs(1000))));
         for bad in ["-1", "yesterday", "2026-01-31", ""] {

@@ -85,6 +85,9 @@ pub(super) async fn run(all: &Common, mut args: SubscribeArgs) -> Outcome {
     if args.skip_existing {
         subscribe = subscribe.skip_existing();
     }
+    if let Some(at) = args.start_at {
+        subscribe = subscribe.start_at(at);
+    }
     if let Some(isolation) = args.isolation {
         subscribe = subscribe.isolation(match isolation {
             IsolationArg::ReadCommitted => Isolation::ReadCommitted,
@@ -95,7 +98,7 @@ pub(super) async fn run(all: &Common, mut args: SubscribeArgs) -> Outcome {
         subscribe = subscribe.assignors(args.assignor.iter().filter_map(|a| match a {
             AssignorArg::Range => Some(Assignor::Range),
             AssignorArg::RoundRobin => Some(Assignor::RoundRobin),
-            AssignorArg::CooperativeSticky => None,
+            AssignorArg::Sticky | AssignorArg::CooperativeSticky => None,
         }));
     }
     if let Some(id) = &args.instance_id {
@@ -141,8 +144,8 @@ fn check(args: &SubscribeArgs) -> Outcome<OnFailure> {
     if args.protocol != ProtocolArg::Classic {
         return Err(Exit::not_yet("--protocol consumer or auto"));
     }
-    if args.assignor.contains(&AssignorArg::CooperativeSticky) {
-        return Err(Exit::not_yet("--assignor cooperative-sticky"));
+    if args.assignor.iter().any(|a| matches!(a, AssignorArg::Sticky | AssignorArg::CooperativeSticky)) {
+        return Err(Exit::not_yet("--assignor sticky or cooperative-sticky"));
     }
     match &args.on_failure {
         FailureArg::Skip => Ok(OnFailure::Skip),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::core::Dispatcher;
 use super::status::{GroupMember, PartitionStatus};
@@ -99,6 +100,8 @@ pub enum ResetTo {
     Offset(i64),
     /// At the first message of this time (ms since 1970) or later; after the last one if there is none.
     TimestampMs(i64),
+    /// At the first message that is at most this old; after the last one if there is none.
+    Ago(Duration),
 }
 
 impl Dispatcher {
@@ -163,6 +166,13 @@ impl Dispatcher {
         let topic: Arc<str> = topic.into();
         let tps: Vec<_> = (0..count).map(|p| TopicPartition::new(topic.clone(), p)).collect();
         let logs = self.places(&tps, None, &[]).await?;
+        let to = match to {
+            ResetTo::Ago(ago) => {
+                let ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+                ResetTo::TimestampMs(self.env().wall_ms().saturating_sub(ms).max(0))
+            }
+            other => other,
+        };
         let mut young = BTreeMap::new();
         if let ResetTo::TimestampMs(ms) = to {
             let at = OffsetAt::Timestamp(ms);
@@ -174,7 +184,7 @@ impl Dispatcher {
             ResetTo::Oldest => log.log_start(),
             ResetTo::Newest => log.log_end(),
             ResetTo::Offset(offset) => offset.clamp(log.log_start(), log.log_end()),
-            ResetTo::TimestampMs(_) => young.get(&log.partition()).copied().unwrap_or(log.log_end()),
+            ResetTo::TimestampMs(_) | ResetTo::Ago(_) => young.get(&log.partition()).copied().unwrap_or(log.log_end()),
         };
         let offsets: Vec<_> = tps
             .into_iter()

@@ -2,35 +2,35 @@
 
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::core::Dispatcher;
 use super::from_message::FromMessage;
 use super::group_id::default_group;
 use super::message::Message;
+use super::routes::{And, Route, Routes};
 use super::subscription::Subscription;
 use super::validate;
 use crate::client::Isolation;
-use crate::client::fetch::{OnBadBatch, ReadOptions};
+use crate::client::fetch::{FetchedBatch, OnBadBatch, ReadOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignor, Group, GroupConfig};
-use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order};
+use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order, Record, StartAt};
 
 /// A subscription that is being put together; [`start`](Self::start) starts it.
 ///
 /// Unless told otherwise: one message at a time; a failed message is **reported and committed**, as in the Go
 /// dispatcher; a new group starts with the oldest message; records of open and aborted transactions are not seen.
 #[must_use = "nothing happens before start()"]
-pub struct Subscribe<'a, H, M> {
+pub struct Subscribe<'a, R> {
     dispatcher: &'a Dispatcher,
-    topic: String,
-    handler: H,
+    /// In the order of their routes.
+    topics: Vec<String>,
+    routes: R,
     group: GroupName,
     consumer: ConsumerConfig,
     membership: GroupConfig,
     on_bad_batch: OnBadBatch,
-    argument: PhantomData<fn(M)>,
 }
 
 enum GroupName {
@@ -67,7 +67,7 @@ impl Dispatcher {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn subscribe<M, E, Fut, H>(&self, topic: impl Into<String>, handler: H) -> Subscribe<'_, H, M>
+    pub fn subscribe<M, E, Fut, H>(&self, topic: impl Into<String>, handler: H) -> Subscribe<'_, Route<H, M>>
     where
         M: FromMessage,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -77,8 +77,8 @@ impl Dispatcher {
         let config = self.config();
         Subscribe {
             dispatcher: self,
-            topic: topic.into(),
-            handler,
+            topics: vec![topic.into()],
+            routes: Route::new(handler),
             group: GroupName::Default,
             consumer: ConsumerConfig { isolation: config.isolation, ..ConsumerConfig::default() },
             membership: GroupConfig {
@@ -88,13 +88,57 @@ impl Dispatcher {
                 ..GroupConfig::new("", [])
             },
             on_bad_batch: OnBadBatch::Stop,
-            argument: PhantomData,
         }
     }
 }
 
-impl<H, M> Subscribe<'_, H, M> {
-    /// The group. Its name in Kafka is `<id>:<topic>`, as the Go dispatcher has it; a suffix that is there already is
+impl<'a, R> Subscribe<'a, R> {
+    /// One more topic, with a handler of its own, in the same group: its name must be given by
+    /// [`group_exact`](Self::group_exact), for Kafka's name of another one contains the topic. All options are for the
+    /// whole subscription, [`concurrency`](Self::concurrency) and [`count`](Self::count) too; order is kept within each
+    /// topic.
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use dispatcher::{Error, Message};
+    ///
+    /// let subscription = dispatcher
+    ///     .subscribe("orders", async |order: String| {
+    ///         println!("ordered: {order}");
+    ///         Ok::<(), Error>(())
+    ///     })
+    ///     .and("payments", async |payment: Message| {
+    ///         println!("paid: {:?}", payment.value());
+    ///         Ok::<(), std::io::Error>(())
+    ///     })
+    ///     .group_exact("billing")
+    ///     .concurrency(32)
+    ///     .start()
+    ///     .await?;
+    /// subscription.join().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn and<M, E, Fut, H>(mut self, topic: impl Into<String>, handler: H) -> Subscribe<'a, And<R, Route<H, M>>>
+    where
+        M: FromMessage,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        H: Fn(M) -> Fut + Send + Sync + 'static,
+    {
+        self.topics.push(topic.into());
+        Subscribe {
+            dispatcher: self.dispatcher,
+            topics: self.topics,
+            routes: And::new(self.routes, Route::new(handler)),
+            group: self.group,
+            consumer: self.consumer,
+            membership: self.membership,
+            on_bad_batch: self.on_bad_batch,
+        }
+    }
+
+    /// The group, of a subscription to one topic. Its name in Kafka is `<id>:<topic>`, as the Go dispatcher has it; a suffix that is there already is
     /// not added again. Default: the dispatcher's [`default_group`](super::Builder::default_group).
     pub fn group(mut self, id: impl Into<String>) -> Self {
         self.group = GroupName::WithTopic(id.into());
@@ -120,11 +164,15 @@ impl<H, M> Subscribe<'_, H, M> {
         self
     }
 
-    /// Begins with messages that are sent from now on, where the group has committed nothing yet. Default: with the
-    /// oldest message that is still there.
-    pub fn skip_existing(mut self) -> Self {
-        self.consumer.skip_existing = true;
+    /// Where to begin in a partition of which the group has committed nothing. Default [`StartAt::Oldest`].
+    pub fn start_at(mut self, at: StartAt) -> Self {
+        self.consumer.start_at = at;
         self
+    }
+
+    /// [`StartAt::Newest`]: begins with messages that are sent from now on, where the group has committed nothing yet.
+    pub fn skip_existing(self) -> Self {
+        self.start_at(StartAt::Newest)
     }
 
     /// What becomes of a message whose handler failed. Default [`OnFailure::Skip`]: **it is reported and committed**.
@@ -244,7 +292,7 @@ impl<H, M> Subscribe<'_, H, M> {
     }
 
     fn group_id(&self) -> String {
-        let with_topic = |group: &str| validate::group_of_topic(group, &self.topic);
+        let with_topic = |group: &str| validate::group_of_topic(group, &self.topics[0]);
         match (&self.group, &self.dispatcher.config().default_group) {
             (GroupName::Exact(id), _) => id.clone(),
             (GroupName::WithTopic(id), _) | (GroupName::Default, Some(id)) => with_topic(id),
@@ -253,11 +301,22 @@ impl<H, M> Subscribe<'_, H, M> {
     }
 
     fn check(&self) -> Result<()> {
-        validate::topic(&self.topic)?;
+        self.topics.iter().try_for_each(|topic| validate::topic(topic))?;
         if let GroupName::WithTopic(id) | GroupName::Exact(id) = &self.group {
             validate::group(id)?;
         }
         let invalid = |text: &'static str| Err(Error::new(ErrorKind::InvalidConfig, text));
+        let mut names: Vec<_> = self.topics.iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() < self.topics.len() {
+            return invalid("a topic is subscribed to twice: give it one handler");
+        }
+        if self.topics.len() > 1 && !matches!(self.group, GroupName::Exact(_)) {
+            return invalid(
+                "several topics share a group, whose name cannot be <id>:<topic> then: name it with group_exact",
+            );
+        }
         if self.consumer.concurrency == 0 {
             return invalid("concurrency is 0, so nothing could be handled: use 1 or more");
         }
@@ -271,13 +330,7 @@ impl<H, M> Subscribe<'_, H, M> {
     }
 }
 
-impl<H, M, Fut, E> Subscribe<'_, H, M>
-where
-    M: FromMessage,
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-    Fut: Future<Output = Result<(), E>> + Send + 'static,
-    H: Fn(M) -> Fut + Send + Sync + 'static,
-{
+impl<R: Routes> Subscribe<'_, R> {
     /// Joins the group and begins to hand out messages, in the background. A topic that does not exist is made,
     /// unless [`create_topics`](super::Builder::create_topics) is off.
     ///
@@ -289,30 +342,29 @@ where
         self.check()?;
         let group = self.group_id();
         self.membership.group_id = group.as_str().into();
-        self.membership.topics = vec![self.topic.as_str().into()];
+        self.membership.topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
+        self.consumer.topics = self.membership.topics.clone();
         self.membership.isolation = self.consumer.isolation;
         self.membership.validate()?;
-        self.dispatcher.ensure_topic(&self.topic).await?;
+        for topic in &self.consumer.topics {
+            let partitions = self.dispatcher.ensure_topic(topic).await?.partitions.len();
+            self.consumer.partitions.insert(topic.clone(), partitions as i32);
+        }
         let reading = ReadOptions { isolation: self.consumer.isolation, on_bad_batch: self.on_bad_batch };
         let source = self.dispatcher.source().clone();
         let member = Group::start(source.cluster.clone(), self.membership);
-        let handler = self.handler;
-        let adapted = move |record| {
-            let handled = M::from_message(Message::new(record)).map(&handler);
-            async move {
-                match handled {
-                    Ok(handled) => handled.await.map_err(HandlerError::new),
-                    Err(unfit) => Err(HandlerError::new(unfit)),
-                }
-            }
+        let routes = self.routes;
+        let adapted = move |record: Record<FetchedBatch>| {
+            let handled = routes.call(record.route(), Message::new(record));
+            async move { handled.await.map_err(HandlerError::new) }
         };
         let handle = worker::start(source, member, self.consumer, reading, adapted);
         Ok(Subscription::new(handle, group))
     }
 }
 
-impl<H, M> fmt::Debug for Subscribe<'_, H, M> {
+impl<R> fmt::Debug for Subscribe<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscribe({} as {})", self.topic, self.group_id())
+        write!(f, "Subscribe({} as {})", self.topics.join(", "), self.group_id())
     }
 }

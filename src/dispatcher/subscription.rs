@@ -51,8 +51,10 @@ impl Subscription {
 
     /// Starts no handler and reads nothing until [`resume`](Self::resume); a handler that is about to start in this very
     /// moment still may. Running handlers end and are committed. The membership goes on: partitions come and go, and new
-    /// ones are paused too. What has been fetched stays in memory, within the dispatcher's `fetch_memory`, of which other
-    /// subscriptions keep a share. [`stop`](Self::stop) works, and [`join`](Self::join) waits on. Again, it does nothing.
+    /// ones are paused too. [`stop`](Self::stop) works, and [`join`](Self::join) waits on. Again, it does nothing.
+    ///
+    /// What has been fetched stays in memory, within the dispatcher's `fetch_memory`. Other subscriptions keep a share of
+    /// it, if there is more of it than 1 MiB, or one batch if that is larger, for each paused partition.
     pub fn pause(&self) {
         self.handle.pause();
     }

@@ -1,9 +1,10 @@
 //! What a consumer does, with its defaults.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::failure::OnFailure;
-use crate::client::types::Isolation;
+use crate::client::types::{Isolation, TopicName};
 
 /// Which records wait for each other within one member of the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +18,37 @@ pub enum Order {
     Partition,
 }
 
+/// Where a subscription begins in a partition of which its group has committed nothing. All but [`Oldest`](Self::Oldest)
+/// is committed at once, so that a later owner begins at the same place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum StartAt {
+    /// With the oldest message that is still there.
+    #[default]
+    Oldest,
+    /// With messages that are sent from now on. A partition that was added to its topic after the subscription began is
+    /// read from its beginning. A member that began after that cannot tell: it starts at the end of such a partition,
+    /// unless another member has committed something of it before.
+    Newest,
+    /// With the first message of this time (ms since 1970) or later; after the last one if there is none.
+    TimestampMs(i64),
+    /// With the first message that is at most this old when the subscription begins; after the last one if there is none.
+    Ago(Duration),
+}
+
+impl StartAt {
+    /// With times counted from 1970 on.
+    pub(crate) fn fixed(self, now_ms: i64) -> Self {
+        match self {
+            Self::Ago(ago) => {
+                let ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+                Self::TimestampMs(now_ms.saturating_sub(ms).max(0))
+            }
+            other => other,
+        }
+    }
+}
+
 /// Settings of one consumer.
 #[derive(Debug, Clone)]
 pub(crate) struct ConsumerConfig {
@@ -25,8 +57,11 @@ pub(crate) struct ConsumerConfig {
     /// Default: by key when `concurrency` > 1, else by partition.
     pub(crate) order: Option<Order>,
     pub(crate) on_failure: OnFailure,
-    /// Start at the log's end where the group has no committed offset; default: at its beginning.
-    pub(crate) skip_existing: bool,
+    pub(crate) start_at: StartAt,
+    /// What is subscribed to, in the order of their handlers.
+    pub(crate) topics: Vec<TopicName>,
+    /// How many partitions each topic had when the subscription began. Empty: unknown.
+    pub(crate) partitions: BTreeMap<TopicName, i32>,
     /// Must be what the fetcher reads with.
     pub(crate) isolation: Isolation,
     /// At most so many records are handed out; then the consumer stops by itself.
@@ -57,7 +92,9 @@ impl Default for ConsumerConfig {
             concurrency: 1,
             order: None,
             on_failure: OnFailure::default(),
-            skip_existing: false,
+            start_at: StartAt::default(),
+            topics: Vec::new(),
+            partitions: BTreeMap::new(),
             isolation: Isolation::default(),
             count: None,
             until_end: false,

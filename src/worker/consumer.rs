@@ -112,7 +112,7 @@ pub(super) fn start<M, L, F, G, H, Fut>(
     env: Env,
     (membership, events): (Arc<M>, G),
     (log, feed): (Arc<L>, F),
-    config: ConsumerConfig,
+    mut config: ConsumerConfig,
     handler: H,
 ) -> ConsumerHandle
 where
@@ -123,6 +123,7 @@ where
     H: Fn(Record<FetchedBatch>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
+    config.start_at = config.start_at.fixed(env.wall_ms());
     let concurrency = config.concurrency.max(1);
     let lanes = lanes_for(concurrency, config.lanes.unwrap_or_else(|| env.workers()));
     let order = config.effective_order();
@@ -393,7 +394,8 @@ where
 
     fn attach(&mut self, starting: &Starting, start: Start) {
         let Starting { tp, epoch, .. } = starting;
-        let assignment = Assignment::new(tp.clone(), *epoch);
+        let route = self.config.topics.iter().position(|topic| *topic == tp.topic).unwrap_or(0);
+        let assignment = Assignment::of(tp.clone(), *epoch, route);
         let Start { position, inherited, until, committed, pinned } = start;
         tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
         let point = Point { offset: position.offset, metadata: None };

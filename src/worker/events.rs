@@ -28,7 +28,7 @@ pub enum SubscriptionEvent {
         partitions: Vec<(Arc<str>, i32)>,
     },
     /// A handler has been running for longer than `stall_after` and holds back the commits of its partition. Told once
-    /// a message, and among the errors too.
+    /// a message, and among the errors too; not while the subscription is paused.
     Stalled {
         /// Its message's topic.
         topic: Arc<str>,

@@ -68,11 +68,13 @@ impl Log for Live {
         partitions: &[TopicPartition],
         at: OffsetAt,
         isolation: Isolation,
-    ) -> Result<Vec<(TopicPartition, i64)>> {
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         let found = self.source.admin.list_offsets(partitions, at, isolation).await?;
-        let offset = |(tp, position): (TopicPartition, Result<Option<Position>>)| match position? {
-            Some(position) => Ok((tp, position.offset)),
-            None => Err(Error::new(ErrorKind::Protocol, format!("the broker knows no offset of {tp}: try again"))),
+        let offset = |(tp, position): (TopicPartition, Result<Option<Position>>)| match (position?, at) {
+            (None, OffsetAt::Earliest | OffsetAt::Latest) => {
+                Err(Error::new(ErrorKind::Protocol, format!("the broker knows no offset of {tp}: try again")))
+            }
+            (position, _) => Ok((tp, position.map(|p| p.offset))),
         };
         found.into_iter().map(offset).collect()
     }

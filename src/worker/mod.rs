@@ -33,7 +33,7 @@ mod watching;
 
 pub(crate) use cancel::Cancel;
 pub(crate) use config::ConsumerConfig;
-pub use config::Order;
+pub use config::{Order, StartAt};
 pub(crate) use events::Events;
 pub use events::SubscriptionEvent;
 pub use failure::OnFailure;

@@ -41,13 +41,20 @@ pub(crate) struct Assignment {
     pub(crate) epoch: AssignmentEpoch,
     /// Raised on revocation and stop.
     pub(crate) cancel: Cancel,
+    /// The number of its topic among the subscription's.
+    pub(crate) route: usize,
     /// No further record of it may start.
     closed: AtomicBool,
 }
 
 impl Assignment {
+    #[cfg(test)]
     pub(crate) fn new(tp: TopicPartition, epoch: AssignmentEpoch) -> Arc<Self> {
-        Arc::new(Self { tp, epoch, cancel: Cancel::default(), closed: AtomicBool::new(false) })
+        Self::of(tp, epoch, 0)
+    }
+
+    pub(crate) fn of(tp: TopicPartition, epoch: AssignmentEpoch, route: usize) -> Arc<Self> {
+        Arc::new(Self { tp, epoch, cancel: Cancel::default(), route, closed: AtomicBool::new(false) })
     }
 
     /// Stops records that were taken but not started.
@@ -89,6 +96,11 @@ impl<B: Block> Record<B> {
 
     pub(crate) fn topic_partition(&self) -> &TopicPartition {
         &self.origin.assignment.tp
+    }
+
+    /// The number of its topic among the subscription's.
+    pub(crate) fn route(&self) -> usize {
+        self.origin.assignment.route
     }
 
     pub(crate) fn offset(&self) -> i64 {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::config::ConsumerConfig;
+use super::config::{ConsumerConfig, StartAt};
 use super::failure::{Failure, Failures};
 use super::metadata::{Finished, LogId};
 use super::seam::{Log, Membership};
@@ -69,11 +69,25 @@ pub(crate) async fn positions<M: Membership, L: Log>(
             disbelieved.push(tp.clone());
         }
     }
-    // What was committed once is never skipped: `skip_existing` speaks only for partitions new to the group.
-    let newest = |tp: &TopicPartition| config.skip_existing && known.contains(tp) && !with.contains(tp);
-    let (latest, earliest): (Vec<_>, Vec<_>) =
-        tps.iter().filter(|tp| !committed.contains_key(tp)).cloned().partition(|tp| newest(tp));
-    let mut fresh = offsets(&*log, &latest, OffsetAt::Latest, config.isolation).await?;
+    // What was committed once is never skipped: the policy speaks only for partitions new to the group.
+    let is_new = |tp: &TopicPartition| known.contains(tp) && !with.contains(tp);
+    // Nor are the first messages of partitions that were added since.
+    let was_there = |tp: &TopicPartition| config.partitions.get(&tp.topic).is_none_or(|count| tp.partition < *count);
+    let (mut earliest, mut young, mut latest) = (Vec::new(), Vec::new(), Vec::new());
+    for tp in tps.iter().filter(|tp| !committed.contains_key(tp)) {
+        let list = match config.start_at {
+            StartAt::Newest if is_new(tp) && was_there(tp) => &mut latest,
+            StartAt::TimestampMs(_) if is_new(tp) => &mut young,
+            _ => &mut earliest,
+        };
+        list.push(tp.clone());
+    }
+    let mut fresh = match config.start_at {
+        StartAt::TimestampMs(ms) => offsets(&*log, &young, OffsetAt::Timestamp(ms), config.isolation).await?,
+        _ => BTreeMap::new(),
+    };
+    latest.extend(young.into_iter().filter(|tp| !fresh.contains_key(tp)));
+    fresh.extend(offsets(&*log, &latest, OffsetAt::Latest, config.isolation).await?);
     fresh.extend(offsets(&*log, &earliest, OffsetAt::Earliest, config.isolation).await?);
     let untils = if config.until_end {
         offsets(&*log, &tps, OffsetAt::Latest, config.isolation).await?
@@ -95,7 +109,8 @@ pub(crate) async fn positions<M: Membership, L: Log>(
         };
         let until = if config.until_end { Some(*untils.get(tp).ok_or_else(|| missing(tp))?) } else { None };
         let committed = committed.contains_key(tp);
-        let pinned = !committed && (config.skip_existing || partition.recreated || disbelieved.contains(tp));
+        let pinned =
+            !committed && (config.start_at != StartAt::Oldest || partition.recreated || disbelieved.contains(tp));
         found.push((partition, Start { position, inherited, until, committed, pinned }));
     }
     Ok(found)
@@ -114,7 +129,8 @@ async fn offsets<L: Log>(
     if tps.is_empty() {
         return Ok(BTreeMap::new());
     }
-    Ok(log.offsets(tps, at, isolation).await?.into_iter().collect())
+    let found = log.offsets(tps, at, isolation).await?;
+    Ok(found.into_iter().filter_map(|(tp, offset)| Some((tp, offset?))).collect())
 }
 
 /// Why a committed offset cannot be meant for this log.

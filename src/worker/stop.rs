@@ -75,6 +75,7 @@ where
         self.shared.halt();
         let all: Vec<_> = self.owned.keys().cloned().collect();
         self.close(&all);
+        let unstarted: Vec<_> = all.into_iter().filter(|tp| !self.owned.contains_key(tp)).collect();
         // What came before was told among the errors.
         self.again = Again::default();
         let mut gone = false;
@@ -88,8 +89,9 @@ where
         let left = left.max(self.shared.with(|s| s.in_flight()));
         let last = self.last_commit(&mut gone).await.map(uncommitted);
         self.settle_all();
-        if !self.owned.is_empty() {
-            self.shared.events.push(SubscriptionEvent::Revoked { partitions: named(self.owned.keys()) });
+        let partitions = named(self.owned.keys().chain(&unstarted));
+        if !partitions.is_empty() {
+            self.shared.events.push(SubscriptionEvent::Revoked { partitions });
         }
         let uncommitted = self.again.uncommitted.take().or(last);
         self.leave().await;

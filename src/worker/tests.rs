@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use super::config::{ConsumerConfig, Order};
+use super::config::{ConsumerConfig, Order, StartAt};
 use super::consumer::start;
 use super::failure::{HandlerError, OnFailure};
 use super::handle::ConsumerHandle;
@@ -62,6 +62,8 @@ struct World {
     commits: u64,
     /// Commits are not answered while it is set.
     deaf: bool,
+    /// Commits with metadata are refused.
+    no_metadata: bool,
     topic_id: TopicId,
 }
 
@@ -112,14 +114,16 @@ struct FakeGroup {
 impl Membership for FakeGroup {
     async fn commit(&self, offsets: Vec<(TopicPartition, CommitOffset)>) -> Result<Vec<(TopicPartition, ErrorCode)>> {
         tokio::task::yield_now().await;
-        while lock(&self.world).deaf {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        if lock(&self.world).deaf {
+            std::future::pending::<()>().await;
         }
         let mut world = lock(&self.world);
         world.commits += 1;
         let mut answer = Vec::new();
         for (tp, CommitOffset { offset, leader_epoch, metadata }) in offsets {
-            let code = if world.owner.get(&tp) == Some(&self.member) {
+            let code = if world.no_metadata && !metadata.is_empty() {
+                ErrorCode::OFFSET_METADATA_TOO_LARGE
+            } else if world.owner.get(&tp) == Some(&self.member) {
                 world.committed.insert(tp.clone(), Committed { offset, leader_epoch, metadata });
                 ErrorCode::NONE
             } else {
@@ -188,11 +192,13 @@ impl Log for FakeLog {
         partitions: &[TopicPartition],
         at: OffsetAt,
         _: Isolation,
-    ) -> Result<Vec<(TopicPartition, i64)>> {
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
         let world = lock(&self.world);
         let of = |tp: &TopicPartition| match at {
-            OffsetAt::Latest => world.logs[tp.partition as usize].len() as i64,
-            _ => 0,
+            OffsetAt::Latest => Some(world.logs[tp.partition as usize].len() as i64),
+            OffsetAt::Earliest => Some(0),
+            // Record n is of the time n.
+            OffsetAt::Timestamp(ms) => Some(ms.max(0)).filter(|n| *n < world.logs[tp.partition as usize].len() as i64),
         };
         Ok(partitions.iter().map(|tp| (tp.clone(), of(tp))).collect())
     }
@@ -646,7 +652,7 @@ fn a_committed_offset_beyond_the_logs_end_is_not_believed() {
         async |env, mut rng| {
             let world = world(1, 20, 3, &mut rng);
             let committed = Committed { offset: 500, leader_epoch: 0, metadata: String::new() };
-            let config = ConsumerConfig { until_end: true, skip_existing: true, ..config(Order::None, 4) };
+            let config = ConsumerConfig { until_end: true, start_at: StartAt::Newest, ..config(Order::None, 4) };
             let m = member(&world, &env, 0, &config, Behaviour { max_ms: 5, fail: 0, panic: 0 });
             // Put there behind the checks' back.
             lock(&world).committed.insert(tp(0), committed);

@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Where the logs of these partitions end.
 pub(super) type Ends = Pin<Box<dyn Future<Output = (Vec<(TopicPartition, AssignmentEpoch)>, Found)> + Send>>;
-type Found = Result<Vec<(TopicPartition, i64)>>;
+type Found = Result<Vec<(TopicPartition, Option<i64>)>>;
 
 impl<M, L, F, G> Driver<M, L, F, G>
 where
@@ -70,7 +70,9 @@ where
             Ok(found) => {
                 for (tp, end) in found {
                     let epoch = of.iter().find(|(asked, _)| *asked == tp).map(|(_, epoch)| *epoch);
-                    if let Some(running) = epoch.and_then(|epoch| self.running(&tp, epoch)) {
+                    if let Some(running) = epoch.and_then(|epoch| self.running(&tp, epoch))
+                        && let Some(end) = end
+                    {
                         let id = running.id;
                         self.shared.with(|s| s.set_goal(id, end));
                     }
@@ -100,6 +102,15 @@ where
     /// Tells once about each record whose handler has held back its partition for `stall_after`.
     pub(super) fn look_for_stalls(&mut self) {
         let (now, limit) = (self.env.now(), self.config.stall_after);
+        // Paused, the lowest one may be one that was taken and did not start.
+        if self.paused {
+            self.owned.values_mut().for_each(|owned| {
+                if let Owned::Running(running) = owned {
+                    running.stands = None;
+                }
+            });
+            return;
+        }
         let mut stalls = Vec::new();
         for (tp, owned) in &mut self.owned {
             let Owned::Running(running) = owned else { continue };

@@ -216,3 +216,24 @@ fn partitions_lost_while_the_consumer_stops_are_told() {
         23,
     );
 }
+
+#[test]
+fn where_brokers_take_no_metadata_a_last_commit_is_made_again_without() {
+    for stop in [false, true] {
+        simulate(
+            async |env, mut rng| {
+                let world = world(1, 20, 0, &mut rng);
+                lock(&world).no_metadata = true;
+                let m = slow_at_0(&world, &env, &config(Order::Partition, 4), |_| Duration::from_millis(10));
+                m.assign(&world, &[0]);
+                env.sleep(Duration::from_millis(500)).await;
+                if !stop {
+                    m.revoke(&env, &[0], seconds(2)).await;
+                }
+                m.handle.stop().await.expect("clean");
+                assert_eq!(lock(&world).committed[&tp(0)].offset, 20, "{stop}");
+            },
+            24,
+        );
+    }
+}
