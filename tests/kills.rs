@@ -51,6 +51,12 @@ const MOMENTS: [Moment; 8] = [
     moment("committed, leader", COMMIT, Side::Answer, true, Assignor::CooperativeSticky),
 ];
 
+struct Death {
+    group: String,
+    client: String,
+    report: String,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_killed_at_any_step_is_replaced_and_only_its_unfinished_work_comes_again() {
     let proxy = Proxy::start().await;
@@ -61,13 +67,17 @@ async fn a_member_killed_at_any_step_is_replaced_and_only_its_unfinished_work_co
     std::fs::create_dir_all(&dir).unwrap();
     let dispatcher = ours::connect(&kafka.bootstrap()).await;
     let all = MOMENTS.map(|moment| die(&kafka, &proxy, &dispatcher, moment, dir.join(unique("victim"))));
-    for (moment, report) in MOMENTS.iter().zip(futures_util::future::join_all(all).await) {
-        println!("killed {:22} {:17} {report}", moment.name, format!("{:?}", moment.assignor));
+    let deaths = futures_util::future::join_all(all).await;
+    let records = tools::group_records(kafka.tools(), &kafka.bootstrap());
+    for (moment, death) in MOMENTS.iter().zip(deaths) {
+        println!("killed {:22} {:17} {}", moment.name, format!("{:?}", moment.assignor), death.report);
+        let mut leaders = records.iter().filter(|r| r.group == death.group).filter_map(|r| r.leader.as_deref());
+        assert_eq!(leaders.any(|leader| leader.starts_with(&death.client)), moment.leads, "{}", moment.name);
     }
     let _ = std::fs::remove_dir_all(dir);
 }
 
-async fn die(kafka: &Kafka, proxy: &Proxy, dispatcher: &Dispatcher, moment: Moment, log: std::path::PathBuf) -> String {
+async fn die(kafka: &Kafka, proxy: &Proxy, dispatcher: &Dispatcher, moment: Moment, log: std::path::PathBuf) -> Death {
     let (topic, group, client) = (unique("kills"), unique("kills"), unique("victim"));
     let bootstrap = kafka.bootstrap();
     let create = dispatcher.create_topics([topic.as_str()]).partitions(PARTITIONS as i32).replicas(1);
@@ -77,12 +87,13 @@ async fn die(kafka: &Kafka, proxy: &Proxy, dispatcher: &Dispatcher, moment: Mome
         session_timeout: SESSION,
         heartbeat_interval: Duration::from_millis(500),
         work: Duration::from_millis(20),
-        client_id: client.clone(),
+        client_id: "survivor".into(),
         ..Reading::default()
     };
+    let doomed = Reading { client_id: client.clone(), ..reading.clone() };
     let settled = async |members| ours::until_settled(dispatcher, &topic, &group, members, PARTITIONS).await;
     let start = async || Member::start(&bootstrap, &topic, &group, &reading).await;
-    let spawn = || MemberProcess::start(&proxy.bootstrap(), &topic, &group, &reading, &log);
+    let spawn = || MemberProcess::start(&proxy.bootstrap(), &topic, &group, &doomed, &log);
     let (mut victim, first);
     if moment.leads {
         victim = spawn();
@@ -126,7 +137,8 @@ async fn die(kafka: &Kafka, proxy: &Proxy, dispatcher: &Dispatcher, moment: Mome
     let again = check::finished(&logs).values().filter(|times| **times > 1).count();
     first.stop().await;
     second.stop().await;
-    format!("replaced after {:4.1} s, {again} of {} handled again", took.as_secs_f64(), sent.places.len())
+    let report = format!("replaced after {:4.1} s, {again} of {} handled again", took.as_secs_f64(), sent.places.len());
+    Death { group, client, report }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,9 +146,17 @@ pub fn elect_preferred_leaders(tools: &Tools, bootstrap: &str) {
     tools.run("org.apache.kafka.tools.LeaderElectionCommand", &args).unwrap();
 }
 
-/// The generations that a group has had, as Kafka wrote them down, one for each time that its members or their shares
-/// changed.
-pub fn generations(tools: &Tools, bootstrap: &str, group: &str) -> Vec<i64> {
+/// What Kafka wrote down of a group when its members or their shares changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRecord {
+    pub group: String,
+    pub generation: i64,
+    /// The member id of its leader, which begins with that member's client id.
+    pub leader: Option<String>,
+}
+
+/// All that Kafka wrote down of all groups, from the topic in which it keeps them.
+pub fn group_records(tools: &Tools, bootstrap: &str) -> Vec<GroupRecord> {
     const TOPIC: &str = "__consumer_offsets";
     // Others commit all the time: without a number it would go on reading.
     let count = end_offsets(tools, bootstrap, TOPIC).values().sum::<i64>().to_string();
@@ -158,6 +166,19 @@ pub fn generations(tools: &Tools, bootstrap: &str, group: &str) -> Vec<i64> {
     let output = tools.run("org.apache.kafka.tools.consumer.ConsoleConsumer", &args).unwrap();
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let records = serde_json::Deserializer::from_str(&out).into_iter::<serde_json::Value>().map_while(Result::ok);
-    let own = records.filter(|record| record["key"]["data"]["group"] == group);
-    own.filter_map(|record| record["value"]["data"]["generation"].as_i64()).collect()
+    let record = |record: serde_json::Value| {
+        let data = &record["value"]["data"];
+        Some(GroupRecord {
+            group: record["key"]["data"]["group"].as_str()?.to_owned(),
+            generation: data["generation"].as_i64()?,
+            leader: data["leader"].as_str().map(str::to_owned),
+        })
+    };
+    records.filter_map(record).collect()
+}
+
+/// The generations that a group has had, one for each rebalance.
+pub fn generations(tools: &Tools, bootstrap: &str, group: &str) -> Vec<i64> {
+    let records = group_records(tools, bootstrap);
+    records.iter().filter(|record| record.group == group).map(|record| record.generation).collect()
 }
