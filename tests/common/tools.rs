@@ -155,12 +155,30 @@ pub struct GroupRecord {
     pub leader: Option<String>,
 }
 
-/// All that Kafka wrote down of all groups, from the topic in which it keeps them.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// All that Kafka wrote down of all groups, at a time when nobody commits.
 pub fn group_records(tools: &Tools, bootstrap: &str) -> Vec<GroupRecord> {
-    const TOPIC: &str = "__consumer_offsets";
-    // Others commit all the time: without a number it would go on reading.
-    let count = end_offsets(tools, bootstrap, TOPIC).values().sum::<i64>().to_string();
-    let mut args = vec!["--bootstrap-server", bootstrap, "--topic", TOPIC, "--from-beginning"];
+    let count = end_offsets(tools, bootstrap, OFFSETS_TOPIC).values().sum();
+    read_group_records(tools, bootstrap, &["--from-beginning"], count)
+}
+
+/// The generations that a group has had, one for each rebalance.
+pub fn generations(tools: &Tools, bootstrap: &str, group: &str) -> Vec<i64> {
+    let ends = end_offsets(tools, bootstrap, OFFSETS_TOPIC);
+    // As Java's String.hashCode has it.
+    let hash = group.bytes().fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+    let partition = (hash & i32::MAX) % ends.len() as i32;
+    // Others commit all the time: it is this partition up to here, as far as nothing of it was compacted.
+    let args = ["--partition", &partition.to_string(), "--offset", "earliest"];
+    let records = read_group_records(tools, bootstrap, &args, ends[&partition]);
+    records.iter().filter(|record| record.group == group).map(|record| record.generation).collect()
+}
+
+fn read_group_records(tools: &Tools, bootstrap: &str, from: &[&str], count: i64) -> Vec<GroupRecord> {
+    let count = count.to_string();
+    let mut args = vec!["--bootstrap-server", bootstrap, "--topic", OFFSETS_TOPIC];
+    args.extend(from);
     args.extend(["--timeout-ms", "3000", "--max-messages", &count, "--formatter"]);
     args.push("org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter");
     let output = tools.run("org.apache.kafka.tools.consumer.ConsoleConsumer", &args).unwrap();
@@ -175,10 +193,4 @@ pub fn group_records(tools: &Tools, bootstrap: &str) -> Vec<GroupRecord> {
         })
     };
     records.filter_map(record).collect()
-}
-
-/// The generations that a group has had, one for each rebalance.
-pub fn generations(tools: &Tools, bootstrap: &str, group: &str) -> Vec<i64> {
-    let records = group_records(tools, bootstrap);
-    records.iter().filter(|record| record.group == group).map(|record| record.generation).collect()
 }
