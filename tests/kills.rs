@@ -5,12 +5,13 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use common::log::HandlerLog;
 use common::ours::{self, Load, Member, MemberProcess, Reading};
 use common::proxy::{Proxy, Side};
+use common::watch::owners;
 use common::{KAFKA_4, check, spans, tools, unique};
 use dispatcher::{Assignor, Dispatcher};
 use dispatcher_testcontainers::Kafka;
@@ -212,12 +213,6 @@ async fn the_coordinator_dies_comes_back_and_is_moved_and_no_member_loses_anythi
             member.stop().await;
         }
     }
-}
-
-/// Each member's partitions.
-async fn owners(dispatcher: &Dispatcher, topic: &str, group: &str) -> BTreeMap<String, Vec<(String, i32)>> {
-    let status = dispatcher.consume_status_exact(topic, group).await.unwrap();
-    status.members().iter().map(|m| (m.member_id().to_owned(), m.partitions().to_vec())).collect()
 }
 
 /// Not a test: a member of the group in a process of its own, when [`MemberProcess`] asks for it.

@@ -1,20 +1,20 @@
-//! Members in unusual positions: with handlers slower than every time-out, with an instance id across kills and stops, and
-//! several in one process. Whether a group rebalanced, Kafka's own record of its generations tells.
+//! Members in unusual positions: with handlers slower than every time-out, and several in one process. Whether a group
+//! rebalanced, Kafka's own record of its generations tells.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::check::{self, Lane, Place};
+use common::check::{self, Place};
 use common::log::{HandlerLog, What};
-use common::ours::{self, Load, Member, MemberProcess, Reading};
+use common::ours::{self, Load};
+use common::watch::{moves, owners};
 use common::{KAFKA_4, eventually, process, spans, tools, unique};
-use dispatcher::{Assignor, Dispatcher, Events, Message, Order, Subscription, SubscriptionEvent};
+use dispatcher::{Assignor, Dispatcher, Message, Order, Subscription};
 use dispatcher_testcontainers::{Kafka, SharedKafka};
-use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -150,87 +150,6 @@ async fn slow_handlers(kafka: &SharedKafka, assignor: Assignor) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_static_member_comes_back_after_kill_and_stop_and_nobody_else_notices() {
-    let Some(kafka) = Kafka::builder().version(KAFKA_4).shared_or_skip() else { return };
-    let leading = static_restart(&kafka, Assignor::CooperativeSticky, true);
-    tokio::join!(leading, static_restart(&kafka, Assignor::Range, false));
-}
-
-/// The member that comes back `leads` its group or not.
-async fn static_restart(kafka: &SharedKafka, assignor: Assignor, leads: bool) {
-    const PARTITIONS: usize = 12;
-    let (topic, group) = (unique("static"), unique("static"));
-    let dispatcher = ours::connect(kafka.bootstrap()).await;
-    dispatcher.create_topics([topic.as_str()]).partitions(PARTITIONS as i32).replicas(1).await.unwrap();
-    let dir = std::env::temp_dir().join(unique("dispatcher-static"));
-    std::fs::create_dir_all(&dir).unwrap();
-    let reading = |instance: &str| Reading {
-        assignors: vec![assignor],
-        instance_id: Some(instance.to_owned()),
-        heartbeat_interval: Duration::from_millis(500),
-        work: Duration::from_millis(2),
-        ..Reading::default()
-    };
-    let path = |life: usize| dir.join(life.to_string());
-    let start = |life| MemberProcess::start(kafka.bootstrap(), &topic, &group, &reading("own"), &path(life));
-    let other = async |instance: &str| Member::start(kafka.bootstrap(), &topic, &group, &reading(instance)).await;
-    let settled = async |members| ours::until_settled(&dispatcher, &topic, &group, members, PARTITIONS).await;
-    let (mut own, mut others) = (None, Vec::new());
-    if leads {
-        own = Some(start(0));
-        settled(1).await;
-    }
-    for instance in ["a", "b"] {
-        others.push(other(instance).await);
-    }
-    let mut own = own.unwrap_or_else(|| start(0));
-    settled(3).await;
-    let load = Load::start(dispatcher.clone(), &topic, 1_000, Duration::from_millis(100));
-    let works = async |life: usize| {
-        let busy = async || HandlerLog::read(&path(life)).done() > 50;
-        eventually("the member works", LIMIT, busy).await;
-    };
-    works(0).await;
-    let mut events: Vec<_> = others.iter().map(|member| member.subscription.events()).collect();
-    events.iter_mut().for_each(|events| drop(moves(events)));
-    let (before, members) = (by_instance(&dispatcher, &group).await, owners(&dispatcher, &topic, &group).await);
-    let generations = tools::generations(kafka.tools(), kafka.bootstrap(), &group);
-    assert!(generations.last() > Some(&0), "{generations:?}");
-
-    own.kill();
-    let own = start(1);
-    works(1).await;
-    assert_eq!(by_instance(&dispatcher, &group).await, before, "the same partitions after a kill");
-    let stop = |member: MemberProcess| tokio::task::spawn_blocking(move || member.stop());
-    stop(own).await.unwrap();
-    let own = start(2);
-    works(2).await;
-    assert_eq!(by_instance(&dispatcher, &group).await, before, "the same partitions after a stop");
-
-    let after = owners(&dispatcher, &topic, &group).await;
-    let same = members.keys().filter(|id| after.contains_key(*id)).count();
-    assert_eq!(same, 2, "the others are the members they were");
-    for events in &mut events {
-        assert_eq!(moves(events), [""; 0], "the others see nothing");
-    }
-    let now = tools::generations(kafka.tools(), kafka.bootstrap(), &group);
-    assert_eq!(now.last(), generations.last(), "no rebalance: {now:?}");
-    let sent = load.finish().await;
-    assert!(sent.failed.is_empty(), "{:?}", sent.failed.first());
-    ours::until_lag_is_zero(&dispatcher, &topic, &group, LIMIT).await;
-    let mut logs: Vec<_> = (0..3).map(|life| HandlerLog::read(&path(life))).collect();
-    logs.extend(others.iter().map(|member| member.log.clone()));
-    check::handled_is_acked(&sent.places, &logs);
-    check::no_doubles(&logs[1..]);
-    check::lanes_keep_order(Lane::Key, false, &logs);
-    stop(own).await.unwrap();
-    for member in others {
-        member.stop().await;
-    }
-    let _ = std::fs::remove_dir_all(dir);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_of_one_process_share_connections_and_not_their_rebalances() {
     // A port of its own, so that the connections of this test can be counted.
     let Some(kafka) = Kafka::builder().version(KAFKA_4).start_or_skip() else { return };
@@ -302,39 +221,4 @@ async fn subscriptions_of_one_process_share_connections_and_not_their_rebalances
     for subscription in subscriptions.into_iter().chain([quick, late]) {
         subscription.stop().await.unwrap();
     }
-}
-
-/// Each member's partitions.
-async fn owners(dispatcher: &Dispatcher, topic: &str, group: &str) -> BTreeMap<String, BTreeSet<i32>> {
-    let status = dispatcher.consume_status_exact(topic, group).await.unwrap();
-    let partitions = |m: &dispatcher::GroupMember| m.partitions().iter().map(|(_, partition)| *partition).collect();
-    status.members().iter().map(|m| (m.member_id().to_owned(), partitions(m))).collect()
-}
-
-/// Each instance's partitions.
-async fn by_instance(dispatcher: &Dispatcher, group: &str) -> BTreeMap<String, Vec<(String, i32)>> {
-    let described = dispatcher.describe_group(group).await.unwrap();
-    assert_eq!(described.state(), "Stable");
-    let of = |m: &dispatcher::GroupMember| (m.instance_id().unwrap().to_owned(), m.partitions().to_vec());
-    described.members().iter().map(of).collect()
-}
-
-/// What has happened to a member's partitions since the last call.
-fn moves(events: &mut Events) -> Vec<&'static str> {
-    let mut moves = Vec::new();
-    while let Some(Some(event)) = events.next().now_or_never() {
-        moves.extend(match event {
-            SubscriptionEvent::Assigned { .. } => Some("assigned"),
-            SubscriptionEvent::Revoked { .. } => Some("revoked"),
-            SubscriptionEvent::Lost { .. } => Some("lost"),
-            _ => None,
-        });
-    }
-    moves
-}
-
-/// Not a test: a member of the group in a process of its own, when [`MemberProcess`] asks for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn member_process() {
-    ours::run_member_process().await;
 }
