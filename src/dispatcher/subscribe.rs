@@ -264,6 +264,13 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
+    /// How long the group waits for this member to join again when it rebalances; the longest of its members' counts.
+    /// Must be above [`drain_timeout`](Self::drain_timeout), and need not cover slow handlers. Default 60 s.
+    pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
+        self.membership.rebalance_timeout = timeout;
+        self
+    }
+
     /// How long [`stop`](Subscription::stop) waits for running handlers. Default 30 s.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.consumer.stop_timeout = timeout;
