@@ -8,7 +8,9 @@ use super::core::Dispatcher;
 use super::from_message::FromMessage;
 use super::group_id::default_group;
 use super::message::Message;
+use super::monitor_lag::LagHandler;
 use super::routes::{And, Route, Routes};
+use super::status::ConsumeStatus;
 use super::subscription::Subscription;
 use super::validate;
 use crate::client::Isolation;
@@ -31,6 +33,7 @@ pub struct Subscribe<'a, R> {
     consumer: ConsumerConfig,
     membership: GroupConfig,
     on_bad_batch: OnBadBatch,
+    monitor: Option<LagHandler>,
 }
 
 enum GroupName {
@@ -88,6 +91,7 @@ impl Dispatcher {
                 ..GroupConfig::new("", [])
             },
             on_bad_batch: OnBadBatch::Stop,
+            monitor: None,
         }
     }
 }
@@ -135,6 +139,7 @@ impl<'a, R> Subscribe<'a, R> {
             consumer: self.consumer,
             membership: self.membership,
             on_bad_batch: self.on_bad_batch,
+            monitor: self.monitor,
         }
     }
 
@@ -284,6 +289,40 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
+    /// Calls `handler` with how far the whole group has got: when the subscription starts, and then every `interval`, of
+    /// at least 1 s, as long as it lives. With several topics it is called for each of them in turn.
+    ///
+    /// Calls never overlap: the next one waits for a slow handler, and those that were due meanwhile are left out. A
+    /// look-up that fails, and a handler that panics, is among the subscription's [`errors`](Subscription::errors), and the
+    /// next one comes at its time all the same. A call that still runs when the subscription ends is dropped where it
+    /// waits. For a group one is not a member of: [`Dispatcher::monitor_lag`].
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use std::time::Duration;
+    /// use dispatcher::Error;
+    ///
+    /// let subscription = dispatcher
+    ///     .subscribe("orders", async |_order: String| Ok::<(), Error>(()))
+    ///     .group("billing")
+    ///     .monitor_lag(Duration::from_secs(10), async |status| {
+    ///         println!("{} messages behind", status.total_lag());
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # subscription.join().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn monitor_lag<H, Fut>(mut self, interval: Duration, handler: H) -> Self
+    where
+        H: Fn(ConsumeStatus) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.monitor = Some(LagHandler::new(interval, handler));
+        self
+    }
+
     fn group_id(&self) -> String {
         let with_topic = |group: &str| validate::group_of_topic(group, &self.topics[0]);
         match (&self.group, &self.dispatcher.config().default_group) {
@@ -319,7 +358,7 @@ impl<'a, R> Subscribe<'a, R> {
         if self.consumer.commit_interval.is_zero() {
             return invalid("commit_interval is 0: use 1 ms or more");
         }
-        Ok(())
+        self.monitor.as_ref().map_or(Ok(()), LagHandler::check)
     }
 }
 
@@ -352,6 +391,9 @@ impl<R: Routes> Subscribe<'_, R> {
             async move { handled.await.map_err(HandlerError::new) }
         };
         let handle = worker::start(source, member, self.consumer, reading, adapted);
+        if let Some(monitor) = self.monitor {
+            monitor.start(self.dispatcher.clone(), self.topics, group.clone(), &handle);
+        }
         Ok(Subscription::new(handle, group))
     }
 }
