@@ -78,8 +78,9 @@ pub use client::{Isolation, TopicId};
 pub use dispatcher::init_logging;
 pub use dispatcher::{
     And, Builder, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors, Events, Failure, FromMessage,
-    GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, PartitionStatus, PartitionerKind, Payload, ResetTo, Route,
-    Routes, SendMessage, SendReport, StatusSource, Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
+    GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, PartitionStatus, PartitionerKind, Payload,
+    ResetTo, Route, Routes, SendMessage, SendReport, StatusSource, Stopped, Subscribe, Subscription, Topic,
+    TopicDefaults, TopicInfo, TopicProgress,
 };
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};

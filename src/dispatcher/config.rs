@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{monitor_host, names};
 use super::topic_defaults::TopicDefaults;
+use super::{monitor_host, names};
 use crate::client::Isolation;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};

@@ -135,10 +135,7 @@ mod tests {
         }
         let base = Address::of_host("mon/base").unwrap();
         let question = base.question("g &/ü:t.1", "t.1").unwrap();
-        assert_eq!(
-            question.to_string(),
-            "http://mon/base/monitor/kafka/lags?group_id=g+%26%2F%C3%BC%3At.1&topic=t.1"
-        );
+        assert_eq!(question.to_string(), "http://mon/base/monitor/kafka/lags?group_id=g+%26%2F%C3%BC%3At.1&topic=t.1");
         let address = Address::of_host("[::1]:81").unwrap();
         assert_eq!((address.host(), address.port(), address.authority()), ("::1", 81, "[::1]:81"));
         assert_eq!(base.port(), 80);

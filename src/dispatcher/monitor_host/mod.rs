@@ -22,7 +22,9 @@ const MAX_REDIRECTS: usize = 10;
 /// Whether it can be asked at all.
 #[cfg(feature = "monitor-host")]
 pub(super) fn check(host: &str) -> Result<()> {
-    Address::of_host(host).map(drop).map_err(|what| Error::new(ErrorKind::InvalidConfig, format!("monitor_host {what}")))
+    Address::of_host(host)
+        .map(drop)
+        .map_err(|what| Error::new(ErrorKind::InvalidConfig, format!("monitor_host {what}")))
 }
 
 /// Whether it can be asked at all.
