@@ -18,12 +18,13 @@ fn groups_are_growing_draining_stuck_and_abandoned() {
 
     let stuck = monitor.wait_for("stuck:mails", "stuck");
     assert_eq!((&stuck["stuck"], &stuck["partitions"], &stuck["total_lag"]), (&1.into(), &2.into(), &47.into()));
+    assert_eq!(stuck["drained_in_s"], Value::Null, "not at any pace");
     let detail = monitor.json("/api/groups/stuck:mails");
     let partition = &detail["topics"][0]["partitions"][0];
-    assert_eq!((&partition["mark"], &partition["at_offset"]), (&"held".into(), &3.into()), "{partition}");
+    assert_eq!((&partition["status"], &partition["at_offset"]), (&"held".into(), &3.into()), "{partition}");
     assert_eq!((&partition["committed"], &partition["log_end"]), (&3.into(), &50.into()), "{partition}");
     assert!(partition["client_id"] == "scene" && partition["unmoved_ms"].as_i64() >= Some(4_000), "{partition}");
-    assert_eq!(detail["topics"][0]["partitions"][1]["mark"], Value::Null);
+    assert_eq!(detail["topics"][0]["partitions"][1]["status"], "caught_up");
     assert!(detail["history"].as_array().unwrap().len() > 2);
 
     let abandoned = monitor.wait_for("abandoned:old", "no_owner");

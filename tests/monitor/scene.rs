@@ -94,7 +94,7 @@ pub(crate) fn shared() -> &'static (Scene, Monitor) {
     static SHARED: OnceLock<(Scene, Monitor)> = OnceLock::new();
     SHARED.get_or_init(|| {
         let scene = Scene::start();
-        let monitor = Monitor::start(&scene.brokers, "--interval 1s --stuck-after 4s --history 2m");
+        let monitor = Monitor::start_shared(&scene.brokers, "--interval 1s --stuck-after 4s --history 2m");
         (scene, monitor)
     })
 }
@@ -109,10 +109,21 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     pub(crate) fn start(brokers: &[String], options: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dispatcher"))
+        Self::run(Command::new(env!("CARGO_BIN_EXE_dispatcher")), brokers, options)
+    }
+
+    /// One that ends with this process, which drops nothing that is static.
+    fn start_shared(brokers: &[String], options: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#""$0" "$@" </dev/null & read -r _; kill -9 $!"#, env!("CARGO_BIN_EXE_dispatcher")]);
+        Self::run(shell, brokers, options)
+    }
+
+    fn run(mut command: Command, brokers: &[String], options: &str) -> Self {
+        let mut child = command
             .args(["--brokers", &brokers.join(","), "monitor", "--listen", "127.0.0.1:0"])
             .args(options.split_whitespace())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -9,8 +9,7 @@ use super::state::{Curve, Group, Rates, State};
 const SPARK: usize = 60;
 
 /// What a partition is marked with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// It has a lag and does not move.
     Stuck,
@@ -21,12 +20,13 @@ pub(super) enum Mark {
     NoOwner,
 }
 
-/// How a group is doing.
+/// How a group or a partition is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
     Unknown,
     Stuck,
+    Held,
     NoOwner,
     Growing,
     Draining,
@@ -97,8 +97,8 @@ struct Partition<'a> {
     lag: i64,
     #[serde(flatten)]
     pace: Pace,
-    mark: Option<Mark>,
-    /// The offset that a mark is about.
+    status: Status,
+    /// The offset that a trouble is about.
     at_offset: Option<i64>,
     /// For how long it has had a lag and not moved.
     unmoved_ms: Option<i64>,
@@ -117,10 +117,11 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(rates: Option<Rates>, lag: i64) -> Self {
+    /// `blocked`: a part of it stands still, whatever else moves.
+    fn new(rates: Option<Rates>, lag: i64, blocked: bool) -> Self {
         // Not more digits than there is meaning.
         let round = |n: f64| (n * 1_000.0).round() / 1_000.0;
-        let net = rates.map(|r| r.consumed - r.produced).filter(|net| *net > 0.0);
+        let net = rates.map(|r| r.consumed - r.produced).filter(|net| *net > 0.0 && !blocked);
         Self {
             consumed_per_s: rates.map(|r| round(r.consumed)),
             produced_per_s: rates.map(|r| round(r.produced)),
@@ -154,9 +155,10 @@ pub(super) fn detail<'a>(state: &'a State, name: &str, now_ms: i64) -> Option<De
     let mut topics: Vec<Topic<'a>> = Vec::new();
     for p in &group.seen.partitions {
         if topics.last().is_none_or(|t| t.topic != p.topic) {
-            let of_topic = group.seen.partitions.iter().filter(|other| other.topic == p.topic);
-            let total_lag = of_topic.map(|p| p.lag).sum();
-            let pace = Pace::new(group.rates(Some(&p.topic)), total_lag);
+            let of_topic: Vec<_> = group.seen.partitions.iter().filter(|other| other.topic == p.topic).collect();
+            let total_lag = of_topic.iter().map(|p| p.lag).sum();
+            let blocked = of_topic.iter().any(|p| mark(state, group, p, now_ms).is_some());
+            let pace = Pace::new(group.rates(Some(&p.topic)), total_lag, blocked);
             topics.push(Topic { topic: &p.topic, total_lag, pace, partitions: Vec::new() });
         }
         if let Some(topic) = topics.last_mut() {
@@ -192,7 +194,7 @@ fn summary<'a>(state: &State, name: &'a str, group: &'a Group, now_ms: i64, poin
         stuck,
         no_owner,
         total_lag,
-        pace: Pace::new(rates, total_lag),
+        pace: Pace::new(rates, total_lag, !marks.is_empty()),
         error: group.error.as_deref(),
         history: history(group.lags.as_ref(), points),
     }
@@ -208,6 +210,10 @@ fn status(group: &Group, total_lag: i64, stuck: usize, no_owner: usize, rates: O
         (_, _, ..=0) => return Status::CaughtUp,
         _ => {}
     }
+    trend(rates)
+}
+
+fn trend(rates: Option<Rates>) -> Status {
     let Some(Rates { consumed, produced }) = rates else { return Status::Steady };
     // A percent more or less is the time between two looks.
     let grows = produced - consumed;
@@ -221,14 +227,22 @@ fn status(group: &Group, total_lag: i64, stuck: usize, no_owner: usize, rates: O
 fn partition<'a>(state: &State, group: &'a Group, p: &'a SeenPartition, now_ms: i64) -> Partition<'a> {
     let track = group.track(p);
     let mark = mark(state, group, p, now_ms);
+    let rates = track.and_then(|t| t.rates());
+    let status = match mark {
+        Some(Mark::Stuck) => Status::Stuck,
+        Some(Mark::Held) => Status::Held,
+        Some(Mark::NoOwner) => Status::NoOwner,
+        None if p.lag == 0 => Status::CaughtUp,
+        None => trend(rates),
+    };
     Partition {
         partition: p.partition,
         log_start: p.log_start,
         log_end: p.log_end,
         committed: p.committed,
         lag: p.lag,
-        pace: Pace::new(track.and_then(|t| t.rates()), p.lag),
-        mark,
+        pace: Pace::new(rates, p.lag, mark.is_some()),
+        status,
         at_offset: mark.map(|_| p.committed.unwrap_or(p.log_start)),
         unmoved_ms: track.and_then(|t| t.behind_since_ms).map(|since| now_ms - since),
         member_id: p.owner.as_ref().map(|o| o.member_id.as_str()),

@@ -2,8 +2,8 @@
 "use strict";
 
 const id = (name) => document.getElementById(name);
-const SIGNS = { stuck: "■", held: "■", no_owner: "○", growing: "▲", draining: "▼", steady: "●", caught_up: "✓", unknown: "?", moving: "" };
-const WORDS = { stuck: "stuck", held: "held", no_owner: "no owner", growing: "growing", draining: "draining", steady: "steady", caught_up: "caught up", unknown: "not known", moving: "" };
+const SIGNS = { stuck: "■", held: "■", no_owner: "○", growing: "▲", draining: "▼", steady: "●", caught_up: "✓", unknown: "?" };
+const WORDS = { stuck: "stuck", held: "held", no_owner: "no owner", growing: "growing", draining: "draining", steady: "steady", caught_up: "caught up", unknown: "not known" };
 
 const whole = new Intl.NumberFormat("en");
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -133,9 +133,7 @@ function groupMark(group) {
 }
 
 function partitionMark(p) {
-  if (!p.mark) return p.lag === 0 ? mark("caught_up") : "";
-  const where = p.mark === "held" ? `at offset ${p.at_offset}` : `since offset ${p.at_offset}`;
-  return mark(p.mark, `${where}, for ${duration(p.unmoved_ms / 1000)}`);
+  return mark(p.status, p.at_offset === null ? "" : `at offset ${p.at_offset} for ${duration(p.unmoved_ms / 1000)}`);
 }
 
 const groupsView = table("Consumer groups, those with trouble first", [
