@@ -46,11 +46,11 @@ impl Address {
         let path = self.0.path();
         Self::parse(&match location.chars().next() {
             None => return Err("is nowhere".into()),
-            Some('/') => format!("http://{authority}{location}"),
+            Some('/') => format!("http://{authority}{}", without_dots(location)),
             Some('?') => format!("http://{authority}{path}{location}"),
             Some(_) => {
                 let directory = &path[..path.rfind('/').map_or(0, |at| at + 1)];
-                format!("http://{authority}{directory}{location}")
+                format!("http://{authority}{}", without_dots(&format!("{directory}{location}")))
             }
         })
     }
@@ -103,6 +103,20 @@ impl fmt::Display for Address {
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     scheme.chars().all(|c| c.is_ascii_alphanumeric()).then_some(scheme)
+}
+
+/// A path, perhaps with a query, whose `.` and `..` are followed.
+fn without_dots(path: &str) -> String {
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let mut parts = Vec::new();
+    for part in path.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}{query}", parts.join("/"))
 }
 
 /// As Go's `url.Values` escapes.
@@ -165,6 +179,7 @@ mod tests {
             ("//other/z", "http://other/z"),
             ("/z?y=2", "http://mon:1/z?y=2"),
             ("c#part", "http://mon:1/a/c"),
+            ("./../../c/?y=..", "http://mon:1/c/?y=.."),
             ("?y=2", "http://mon:1/a/b?y=2"),
         ] {
             assert_eq!(from.join(location).unwrap().to_string(), to, "{location}");
