@@ -33,6 +33,7 @@
 //!
 //! # Cargo features
 //! - `lz4` (default): LZ4 compression.
+//! - `monitor-host` (default): [`Builder::monitor_host`], consume status from an HTTP service.
 //! - `embedded`: the module [`embedded`], a Kafka cluster inside this process for tests and quick starts.
 //! - `cli`: the command-line tool `dispatcher`, and `init_logging`.
 #![forbid(unsafe_code)]
@@ -77,10 +78,10 @@ pub use client::{Isolation, TopicId};
 pub use dispatcher::init_logging;
 pub use dispatcher::{
     And, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors,
-    Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, Outcome, PartitionStatus,
-    PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription, Route, Routes,
-    SendForReceipt, SendForReceipts, SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults,
-    TopicInfo, TopicProgress,
+    Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, Outcome,
+    PartitionStatus, PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription, Route,
+    Routes, SendForReceipt, SendForReceipts, SendMessage, SendReport, StatusSource, Stopped, Subscribe, Subscription,
+    Topic, TopicDefaults, TopicInfo, TopicProgress,
 };
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};

@@ -111,6 +111,21 @@ impl Builder {
         self
     }
 
+    /// Reads [`consume_status`](Dispatcher::consume_status) from the HTTP service that the Go dispatcher reads it from,
+    /// `[http://]host[:port][/base]`, with `GET <base>/monitor/kafka/lags?group_id=…&topic=…`, instead of computing it from
+    /// Kafka; `dispatcher monitor` of the command-line tool is such a service. Default none.
+    ///
+    /// Its answer is a number, a text with one number in it, or JSON: a number, an object whose `lag`, `total_lag`,
+    /// `lag_count`, `LagCount` or `count` is one, or a list of these, which are added up. The Go dispatcher takes the first
+    /// digits it sees instead, those of a topic's name too; anything else is an error here, and so is a negative lag. Up to
+    /// 10 redirects are followed. The limits are `request_timeout` for the whole, and 64 KiB for an answer. Needs the
+    /// feature `monitor-host`, which is on by default; `https` is not there yet, and refused by
+    /// [`connect`](Self::connect).
+    pub fn monitor_host(mut self, host: impl Into<String>) -> Self {
+        self.config.monitor_host = Some(host.into());
+        self
+    }
+
     /// Topics as the Go dispatcher makes them: all 3 replicas must have a message, so that one broker that is down
     /// stops all sending.
     pub fn go_topic_defaults(self) -> Self {

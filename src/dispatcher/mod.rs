@@ -11,6 +11,8 @@ mod groups;
 #[cfg(feature = "cli")]
 mod logging;
 mod message;
+mod monitor_host;
+mod monitor_lag;
 pub(crate) mod names;
 mod payload;
 mod properties;
@@ -35,11 +37,12 @@ pub use groups::{GroupDescription, GroupInfo, ResetTo, TopicProgress};
 #[cfg(feature = "cli")]
 pub use logging::init_logging;
 pub use message::Message;
+pub use monitor_lag::MonitorLag;
 pub use payload::Payload;
 pub use resubscribe::{Resubscribe, Resubscription};
 pub use routes::{And, Route, Routes};
 pub use send::{Delivery, SendMessage, SendReport};
-pub use status::{ConsumeStatus, GroupMember, PartitionStatus};
+pub use status::{ConsumeStatus, GroupMember, PartitionStatus, StatusSource};
 pub use subscribe::Subscribe;
 pub use subscription::{Errors, Events, Failure, Stopped, Subscription};
 pub use topic::Topic;

@@ -10,8 +10,10 @@ use super::core::Dispatcher;
 use super::from_message::FromMessage;
 use super::group_id::default_group;
 use super::message::Message;
+use super::monitor_lag::LagHandler;
 use super::resubscribe::Resubscribe;
 use super::routes::{And, Route, Routes};
+use super::status::ConsumeStatus;
 use super::subscription::Subscription;
 use super::validate;
 use crate::client::Isolation;
@@ -35,6 +37,7 @@ pub struct Subscribe<'a, R> {
     membership: GroupConfig,
     on_bad_batch: OnBadBatch,
     publish_errors: bool,
+    monitor: Option<LagHandler>,
 }
 
 enum GroupName {
@@ -93,6 +96,7 @@ impl Dispatcher {
             },
             on_bad_batch: OnBadBatch::Stop,
             publish_errors: false,
+            monitor: None,
         }
     }
 }
@@ -141,6 +145,7 @@ impl<'a, R> Subscribe<'a, R> {
             membership: self.membership,
             on_bad_batch: self.on_bad_batch,
             publish_errors: self.publish_errors,
+            monitor: self.monitor,
         }
     }
 
@@ -311,6 +316,40 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
+    /// Calls `handler` with how far the whole group has got: when the subscription starts, and then every `interval`, of
+    /// at least 1 s, as long as it lives. With several topics it is called for each of them in turn.
+    ///
+    /// Calls never overlap: the next one waits for a slow handler, and those that were due meanwhile are left out. A
+    /// look-up that fails, and a handler that panics, is among the subscription's [`errors`](Subscription::errors), and the
+    /// next one comes at its time all the same. A call that still runs when the subscription ends is dropped where it
+    /// waits. For a group one is not a member of: [`Dispatcher::monitor_lag`].
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use std::time::Duration;
+    /// use dispatcher::Error;
+    ///
+    /// let subscription = dispatcher
+    ///     .subscribe("orders", async |_order: String| Ok::<(), Error>(()))
+    ///     .group("billing")
+    ///     .monitor_lag(Duration::from_secs(10), async |status| {
+    ///         println!("{} messages behind", status.total_lag());
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # subscription.join().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn monitor_lag<H, Fut>(mut self, interval: Duration, handler: H) -> Self
+    where
+        H: Fn(ConsumeStatus) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.monitor = Some(LagHandler::new(interval, handler));
+        self
+    }
+
     fn group_id(&self) -> String {
         let with_topic = |group: &str| validate::group_of_topic(group, &self.topics[0]);
         match (&self.group, &self.dispatcher.config().default_group) {
@@ -346,7 +385,7 @@ impl<'a, R> Subscribe<'a, R> {
         if self.consumer.commit_interval.is_zero() {
             return invalid("commit_interval is 0: use 1 ms or more");
         }
-        Ok(())
+        self.monitor.as_ref().map_or(Ok(()), LagHandler::check)
     }
 }
 
@@ -408,6 +447,7 @@ impl<'a, R: Routes> Subscribe<'a, R> {
             membership: self.membership,
             on_bad_batch: self.on_bad_batch,
             publish_errors: self.publish_errors,
+            monitor: self.monitor,
         })
     }
 }
@@ -421,6 +461,7 @@ pub(super) struct Plan<R> {
     membership: GroupConfig,
     on_bad_batch: OnBadBatch,
     publish_errors: bool,
+    monitor: Option<LagHandler>,
 }
 
 impl<R: Routes> Plan<R> {
@@ -441,6 +482,10 @@ impl<R: Routes> Plan<R> {
             async move { handled.await.map_err(HandlerError::new) }
         };
         let handle = worker::start(source, member, consumer, seams, reading, adapted);
+        if let Some(monitor) = self.monitor.clone() {
+            let topics = self.consumer.topics.iter().map(|topic| topic.to_string()).collect();
+            monitor.start(self.dispatcher.clone(), topics, self.group.clone(), &handle);
+        }
         Ok(Subscription::new(handle, self.group.clone()))
     }
 }
