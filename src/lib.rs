@@ -97,7 +97,12 @@ pub mod fuzzing {
     pub use crate::wire::fuzzing::{consumer_protocol, headers, record_batches, requests, responses};
 }
 
-/// The README's examples are tests.
+/// The READMEs' examples are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod readme {
+    #[doc = include_str!("../README.md")]
+    struct English;
+
+    #[doc = include_str!("../README.zh-TW.md")]
+    struct TraditionalChinese;
+}
