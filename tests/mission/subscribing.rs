@@ -232,7 +232,7 @@ async fn subscribe_with_retry_is_resubscribe() {
     let Some(kafka) = Kafka::builder().version(KAFKA_4).start_or_skip() else { return };
     let topic = unique("again");
     Dispatcher::builder([kafka.bootstrap()]).replicas(1).connect().await.unwrap().topic(&topic).await.unwrap();
-    kafka.broker(0).kill();
+    kafka.broker(0).stop();
     let dispatcher = |limit| {
         let builder = Dispatcher::builder([kafka.bootstrap()]).replicas(1).request_timeout(Duration::from_secs(limit));
         builder.connect_timeout(Duration::from_secs(1)).connect_lazily().unwrap()
@@ -263,8 +263,9 @@ async fn subscribe_with_retry_is_resubscribe() {
     patient.send(&topic, "hello").await.unwrap();
     seen.until(1).await;
     // And through an outage.
-    kafka.broker(0).kill();
-    tokio::task::block_in_place(|| kafka.broker(0).restart());
+    kafka.broker(0).pause();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    kafka.broker(0).resume();
     patient.send(&topic, "again").await.unwrap();
     seen.until(2).await;
     assert_eq!(seen.all(), ["hello", "again"]);
