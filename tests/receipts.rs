@@ -160,6 +160,34 @@ async fn in_the_go_envelope_too() {
     kitchen.stop().await.unwrap();
 }
 
+/// One reader for each form would tell it twice.
+#[tokio::test]
+async fn a_failure_is_told_once_where_both_envelopes_are_in_use() {
+    let cluster = cluster().await;
+    let dispatcher = dispatcher(&cluster).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let watch = || {
+        let told = told.clone();
+        move |failure: CallbackError| {
+            told.lock().unwrap().push(String::from_utf8_lossy(failure.value().unwrap_or_default()).into_owned());
+            std::future::ready(())
+        }
+    };
+    let mut expected = Vec::new();
+    for n in 0..20 {
+        let (text, envelope) = (format!("bad {n:02}"), [Envelope::Headers, Envelope::GoJson][n % 2]);
+        dispatcher.send("orders", &text).envelope(envelope).watch_errors(watch()).await.unwrap();
+        expected.push(text);
+    }
+    let kitchen = consumer(&dispatcher, "kitchen").await;
+    until(|| told.lock().unwrap().len() >= 20).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut told = told.lock().unwrap().clone();
+    told.sort();
+    assert_eq!(told, expected);
+    kitchen.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_service_sees_the_failures_of_a_topic() {
     let cluster = cluster().await;

@@ -197,6 +197,17 @@ impl Message {
         }
     }
 
+    /// A detached copy, read as an error record of any form; `None` if it is none.
+    pub(super) fn as_error_record(&self) -> Option<Self> {
+        // Where no error topic says so, only the error itself tells such a record from a message.
+        let tells = |a: Answer<'_>| a.error.is_some() || self.topic().ends_with(envelope::ERROR_SUFFIX);
+        if self.answer().is_some_and(tells) {
+            return Some(self.detach());
+        }
+        let go = self.raw_value().filter(|_| self.go.is_none()).and_then(envelope::recognise_go_error)?;
+        Some(Self { go: Some(Arc::new(go)), ..self.detach() })
+    }
+
     /// Whether the handler should hurry: the partition is being taken away, or the subscription stops.
     pub fn is_cancelled(&self) -> bool {
         self.cancel().is_raised()

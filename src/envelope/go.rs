@@ -98,6 +98,13 @@ fn text(out: &mut String, field: &str, value: &[u8]) {
     out.push('"');
 }
 
+/// Reads a record of an error topic that [`recognise`] takes for a raw payload: v1.14 sends one without a TaskID where a
+/// callback fails with an old JSON record. Elsewhere such an object is a user's own.
+pub(crate) fn recognise_error(value: &[u8]) -> Option<GoMessage<'static>> {
+    let m = read(value).ok()?.message;
+    (m.task_id.is_empty() && !m.consumer_error_str.is_empty()).then_some(m)
+}
+
 /// Reads a record's value as an envelope of any Go version; None where it is a raw payload.
 ///
 /// Most payloads are ruled out without being parsed: those that don't begin with an object at once, and objects that
@@ -121,8 +128,23 @@ fn may_name_it(value: &[u8]) -> bool {
     })
 }
 
+/// An object's fields, envelope or not.
+struct Fields<'a> {
+    message: GoMessage<'static>,
+    /// Those of the old error form.
+    old: (Option<&'a [u8]>, Option<&'a [u8]>),
+}
+
 /// `Err`: not JSON, or a known field of another type, which Go drops. `Ok(None)`: an object, but no envelope.
 fn parse(value: &[u8]) -> Result<Option<GoMessage<'static>>, Mismatch> {
+    let Fields { message, old: (old_message, err_str) } = read(value)?;
+    if !message.task_id.is_empty() {
+        return Ok(Some(message));
+    }
+    old_error(old_message, err_str)
+}
+
+fn read(value: &[u8]) -> Result<Fields<'_>, Mismatch> {
     let mut m = GoMessage::default();
     let (mut message, mut err_str) = (None, None);
     let mut typed = Ok(());
@@ -136,10 +158,7 @@ fn parse(value: &[u8]) -> Result<Option<GoMessage<'static>>, Mismatch> {
         }
     })?;
     typed?;
-    if !m.task_id.is_empty() {
-        return Ok(Some(m));
-    }
-    old_error(message, err_str)
+    Ok(Fields { message: m, old: (message, err_str) })
 }
 
 /// Errors of v1.10.12 and before: `{"Message":{…,"Value":"…"},"ErrStr":"…"}`. Go dies on one without `Message`.

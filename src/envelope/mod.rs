@@ -12,7 +12,7 @@ mod time;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use answer::{Answer, ERROR_SUFFIX, ERRORS_TO, Place, RECEIPT_TO, REPLY_SUFFIX, Wishes};
-pub(crate) use go::{GoMessage, encode as encode_go, recognise as recognise_go};
+pub(crate) use go::{GoMessage, encode as encode_go, recognise as recognise_go, recognise_error as recognise_go_error};
 pub(crate) use headers::{ID_HEADER, MessageId, SENT_HEADER, SentMs, is_ours, parse_sent_ms};
 pub(crate) use time::GoTime;
 

@@ -5,6 +5,7 @@
 
 pub mod franz;
 pub mod go;
+pub mod go_json;
 pub mod java;
 pub mod librdkafka;
 pub mod member;

@@ -35,7 +35,8 @@ pub struct CallbackError {
 
 impl CallbackError {
     pub(super) fn of(message: &Message) -> Option<Self> {
-        let answer = message.answer()?;
+        let record = message.as_error_record()?;
+        let answer = record.answer()?;
         Some(Self {
             id: answer.id.to_string(),
             topic: answer.topic.to_string(),
@@ -46,7 +47,7 @@ impl CallbackError {
             attempt: answer.attempt,
             failed_ms: if answer.handled_ms >= 0 { answer.handled_ms } else { message.timestamp() },
             sent_ms: answer.sent_ms,
-            message: message.detach(),
+            message: record,
         })
     }
 

@@ -110,18 +110,25 @@ impl Desk {
                 Some(one) => (Place::Partition(one.partition), vec![one.clone()]),
                 None => (Place::Anywhere, all),
             };
-            let task = self.read(dispatcher, read, helper).await?;
+            let task = self.read(dispatcher, read, helper, everywhere).await?;
             Ok::<_, Error>(Reader { place, task })
         };
         Ok(cell.get_or_try_init(start).await?.place)
     }
 
-    async fn read(&self, dispatcher: &Dispatcher, all: Vec<TopicPartition>, helper: Helper) -> Result<JoinHandle<()>> {
+    async fn read(
+        &self,
+        dispatcher: &Dispatcher,
+        all: Vec<TopicPartition>,
+        helper: Helper,
+        everywhere: bool,
+    ) -> Result<JoinHandle<()>> {
         let mut tail = Tail::start(dispatcher.source().clone(), all).await?;
         let (desk, slots) = (Arc::downgrade(&self.inner), Arc::new(Semaphore::new(MAX_HANDLERS)));
         Ok(self.inner.env.spawn(async move {
             loop {
-                for message in tail.next().await {
+                // Answers come in their message's form; those of the other one are the other reader's, or would be told twice.
+                for message in tail.next().await.into_iter().filter(|message| message.go().is_some() == everywhere) {
                     let Some(desk) = desk.upgrade() else { return };
                     match helper {
                         Helper::Replies => desk.receipt(&message),

@@ -51,6 +51,11 @@ fn every_record_of_the_go_library_is_recognised_and_written_back_byte_for_byte()
             assert!(message.task_id.is_empty());
         } else {
             assert_eq!(message, None, "{name} is a raw payload");
+            let error =
+                recognise_error(&value).map(|m| (m.consumer_error_str.into_owned(), m.value.map(Cow::into_owned)));
+            let expected = (name == "error-record-of-legacy-json-record")
+                .then(|| ("new boom".into(), Some(br#"{"order":8}"#.into())));
+            assert_eq!(error, expected, "{name}");
         }
     }
     assert!(seen >= 14, "{seen}");

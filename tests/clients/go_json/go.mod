@@ -1,0 +1,3 @@
+module dispatcher/tests/clients/go_json
+
+go 1.21
