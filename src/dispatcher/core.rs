@@ -12,6 +12,7 @@ use super::payload::Payload;
 use super::send::SendMessage;
 use super::topic::Topic;
 use super::topic_defaults::TopicDefaults;
+use super::trace::Tracing;
 use super::validate;
 use crate::client::admin::{ClusterAdmin, NativeAdmin, NewTopic};
 use crate::client::fetch::FetchConfig;
@@ -22,6 +23,7 @@ use crate::client::{ClientConfig, Cluster};
 use crate::env::{Env, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::{Murmur2, SaramaHash, SharedPartitioner};
+use crate::telemetry;
 use crate::wire::ErrorCode;
 use crate::worker::Source;
 
@@ -56,6 +58,7 @@ struct Inner {
     topics: Mutex<BTreeMap<Arc<str>, ProducerTopic>>,
     /// What is to come back.
     desk: Desk,
+    tracing: Tracing,
 }
 
 impl Dispatcher {
@@ -70,7 +73,13 @@ impl Dispatcher {
         Builder::new(config)
     }
 
-    pub(super) async fn open(mut config: Config, partitioner: Option<SharedPartitioner>, env: Env) -> Result<Self> {
+    pub(super) async fn open(
+        mut config: Config,
+        partitioner: Option<SharedPartitioner>,
+        tracing: Tracing,
+        env: Env,
+    ) -> Result<Self> {
+        telemetry::meter::describe();
         config.validate()?;
         config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3);
         let producer = ProducerConfig {
@@ -115,7 +124,7 @@ impl Dispatcher {
         let admin = Arc::new(NativeAdmin::new(cluster.clone()));
         let source = Source { cluster: cluster.clone(), backend, admin };
         let desk = Desk::new(env);
-        Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default(), desk })))
+        Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default(), desk, tracing })))
     }
 
     /// The settings in force.
@@ -125,6 +134,10 @@ impl Dispatcher {
 
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.0.cluster
+    }
+
+    pub(super) fn tracing(&self) -> &Tracing {
+        &self.0.tracing
     }
 
     pub(super) fn desk(&self) -> &Desk {

@@ -8,7 +8,7 @@ mod core;
 mod from_message;
 mod group_id;
 mod groups;
-#[cfg(feature = "cli")]
+#[cfg(feature = "logging")]
 mod logging;
 mod message;
 pub(crate) mod names;
@@ -23,6 +23,7 @@ mod tail;
 mod topic;
 mod topic_defaults;
 mod topics;
+mod trace;
 mod validate;
 
 pub use answers::{CallbackError, CallbackErrors, Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
@@ -31,8 +32,8 @@ pub use config::{Config, PartitionerKind};
 pub use core::Dispatcher;
 pub use from_message::{FromMessage, Json};
 pub use groups::{GroupDescription, GroupInfo, ResetTo, TopicProgress};
-#[cfg(feature = "cli")]
-pub use logging::init_logging;
+#[cfg(feature = "logging")]
+pub use logging::{init_logging, init_logging_with_internals};
 pub use message::Message;
 pub use payload::Payload;
 pub use routes::{And, Route, Routes};

@@ -12,11 +12,13 @@ use super::group_id::default_group;
 use super::message::Message;
 use super::routes::{And, Route, Routes};
 use super::subscription::Subscription;
+use super::trace::Observer;
 use super::validate;
 use crate::client::Isolation;
 use crate::client::fetch::{FetchedBatch, OnBadBatch, ReadOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignor, Group, GroupConfig};
+use crate::telemetry::meter::ConsumerMeter;
 use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order, Record, Seams, StartAt};
 
 /// A subscription that is being put together; [`start`](Self::start) starts it.
@@ -366,11 +368,15 @@ impl<R: Routes> Subscribe<'_, R> {
         let source = self.dispatcher.source().clone();
         let member = Group::start(source.cluster.clone(), self.membership);
         let responder = Responder::new(self.dispatcher.clone(), &group, self.publish_errors);
-        let seams = Seams { aftercare: Some(Arc::new(responder)) };
+        let seams = Seams { aftercare: Some(Arc::new(responder)), meter: ConsumerMeter::new(&group) };
+        let (env, tracing) = (self.dispatcher.env().clone(), self.dispatcher.tracing().clone());
+        let observer = Observer::new(env, tracing, &group, &self.topics);
         let routes = self.routes;
         let adapted = move |record: Record<FetchedBatch>| {
-            let handled = routes.call(record.route(), Message::new(record));
-            async move { handled.await.map_err(HandlerError::new) }
+            let (topic, message) = (record.route(), Message::new(record));
+            let handling = observer.begin(topic, &message);
+            let handled = handling.within(|| routes.call(topic, message));
+            async move { handling.run(handled).await.map_err(HandlerError::new) }
         };
         let handle = worker::start(source, member, self.consumer, seams, reading, adapted);
         Ok(Subscription::new(handle, group))
