@@ -35,7 +35,9 @@
 //! - `lz4` (default): LZ4 compression.
 //! - `monitor-host` (default): [`Builder::monitor_host`], consume status from an HTTP service.
 //! - `embedded`: the module [`embedded`], a Kafka cluster inside this process for tests and quick starts.
-//! - `cli`: the command-line tool `dispatcher`, and `init_logging`.
+//! - `metrics`: what is sent, handled and late, through the `metrics` facade; see [`telemetry`].
+//! - `logging`: `init_logging`, for programs without a `tracing` subscriber of their own.
+//! - `cli`: the command-line tool `dispatcher`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -69,13 +71,12 @@ mod group;
 pub mod mutants;
 mod net;
 mod partitioner;
+pub mod telemetry;
 mod wire;
 mod worker;
 
 pub use client::fetch::OnBadBatch;
 pub use client::{Isolation, TopicId};
-#[cfg(feature = "cli")]
-pub use dispatcher::init_logging;
 pub use dispatcher::{
     And, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors,
     Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, Outcome,
@@ -83,6 +84,8 @@ pub use dispatcher::{
     Routes, SendForReceipt, SendForReceipts, SendMessage, SendReport, StatusSource, Stopped, Subscribe, Subscription,
     Topic, TopicDefaults, TopicInfo, TopicProgress,
 };
+#[cfg(feature = "logging")]
+pub use dispatcher::{init_logging, init_logging_with_internals};
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
 pub use group::Assignor;

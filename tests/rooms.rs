@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bottom to top: a room may use itself and what stands before it.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "mutants",
     "error",
     "env",
+    "telemetry",
     "wire",
     "embedded",
     "partitioner",

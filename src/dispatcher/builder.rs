@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::config::{Config, PartitionerKind};
 use super::core::Dispatcher;
 use super::topic_defaults::TopicDefaults;
+use super::trace::Tracing;
 use crate::client::Isolation;
 use crate::env::Env;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::{Partitioner, SharedPartitioner};
+use crate::telemetry::{Propagator, SharedPropagator};
 use crate::wire::records::Compression;
 
 /// Collects settings; [`connect`](Self::connect) uses them. All have defaults, see [`Config`].
@@ -35,6 +37,7 @@ use crate::wire::records::Compression;
 pub struct Builder {
     config: Config,
     partitioner: Option<SharedPartitioner>,
+    propagator: Option<SharedPropagator>,
     env: Option<Env>,
 }
 
@@ -51,7 +54,7 @@ macro_rules! setters {
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, partitioner: None, env: None }
+        Self { config, partitioner: None, propagator: None, env: None }
     }
 
     setters! {
@@ -83,6 +86,9 @@ impl Builder {
         partitioner: PartitionerKind => partitioner;
         /// How a message's id and sent time travel. Default in Kafka headers.
         envelope: Envelope => envelope;
+        /// Whether every message gets W3C trace context headers; see [`telemetry`](crate::telemetry). Those of
+        /// [`Envelope::GoJson`] get none. Default false.
+        trace_context: bool => trace_context;
         /// Whether `send` and `subscribe` make a topic that does not exist. Default true.
         create_topics: bool => create_topics;
         /// What topics are made with. Default 10 partitions and 3 replicas, 2 of which must have a message.
@@ -143,6 +149,13 @@ impl Builder {
         self
     }
 
+    /// Carries the trace context of a tracing system of yours in messages' headers, whatever
+    /// [`trace_context`](Self::trace_context) says.
+    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+        self.propagator = Some(SharedPropagator(Arc::new(propagator)));
+        self
+    }
+
     /// Connects through this network instead of TCP, such as
     /// [`EmbeddedCluster::network`](crate::embedded::EmbeddedCluster::network).
     #[cfg(feature = "embedded")]
@@ -180,7 +193,8 @@ impl Builder {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for settings that cannot work.
     pub fn connect_lazily(self) -> Result<Dispatcher> {
-        Dispatcher::open_lazily(self.config, self.partitioner, self.env.unwrap_or_else(Env::system))
+        let tracing = self.tracing();
+        Dispatcher::open_lazily(self.config, self.partitioner, tracing, self.env.unwrap_or_else(Env::system))
     }
 
     /// Connects to the cluster.
@@ -191,6 +205,12 @@ impl Builder {
     ///
     /// Cancel-safe: dropped, nothing is left behind.
     pub async fn connect(self) -> Result<Dispatcher> {
-        Dispatcher::open(self.config, self.partitioner, self.env.unwrap_or_else(Env::system)).await
+        let tracing = self.tracing();
+        Dispatcher::open(self.config, self.partitioner, tracing, self.env.unwrap_or_else(Env::system)).await
+    }
+
+    fn tracing(&self) -> Tracing {
+        let propagator = self.propagator.clone();
+        Tracing { on: self.config.trace_context || propagator.is_some(), propagator }
     }
 }

@@ -83,6 +83,8 @@ pub struct Config {
     pub partitioner: PartitionerKind,
     /// How a message's id and sent time travel. Default in Kafka headers.
     pub envelope: Envelope,
+    /// Whether messages get W3C trace context headers; see [`telemetry`](crate::telemetry). Default false.
+    pub trace_context: bool,
     /// Whether `send` and `subscribe` make a topic that does not exist. Default true.
     pub create_topics: bool,
     /// What such a topic is made with. Default 10 partitions, 3 replicas.
@@ -123,6 +125,7 @@ impl Default for Config {
             idempotence: true,
             partitioner: PartitionerKind::default(),
             envelope: Envelope::default(),
+            trace_context: false,
             create_topics: true,
             topic_defaults: TopicDefaults::default(),
             isolation: Isolation::default(),

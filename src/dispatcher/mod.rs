@@ -8,7 +8,7 @@ mod core;
 mod from_message;
 mod group_id;
 mod groups;
-#[cfg(feature = "cli")]
+#[cfg(feature = "logging")]
 mod logging;
 mod message;
 mod monitor_host;
@@ -26,6 +26,7 @@ mod tail;
 mod topic;
 mod topic_defaults;
 mod topics;
+mod trace;
 mod validate;
 
 pub use answers::{CallbackError, CallbackErrors, Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
@@ -34,8 +35,8 @@ pub use config::{Config, PartitionerKind};
 pub use core::Dispatcher;
 pub use from_message::{FromMessage, Json};
 pub use groups::{GroupDescription, GroupInfo, ResetTo, TopicProgress};
-#[cfg(feature = "cli")]
-pub use logging::init_logging;
+#[cfg(feature = "logging")]
+pub use logging::{init_logging, init_logging_with_internals};
 pub use message::Message;
 pub use monitor_lag::MonitorLag;
 pub use payload::Payload;

@@ -15,11 +15,13 @@ use super::resubscribe::Resubscribe;
 use super::routes::{And, Route, Routes};
 use super::status::ConsumeStatus;
 use super::subscription::Subscription;
+use super::trace::Observer;
 use super::validate;
 use crate::client::Isolation;
 use crate::client::fetch::{FetchedBatch, OnBadBatch, ReadOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignor, Group, GroupConfig};
+use crate::telemetry::meter::ConsumerMeter;
 use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order, Record, Seams, StartAt};
 
 /// A subscription that is being put together; [`start`](Self::start) starts it.
@@ -475,15 +477,19 @@ impl<R: Routes> Plan<R> {
         let source = self.dispatcher.source().clone();
         let member = Group::start(source.cluster.clone(), self.membership.clone());
         let responder = Responder::new(self.dispatcher.clone(), &self.group, self.publish_errors);
-        let seams = Seams { aftercare: Some(Arc::new(responder)) };
+        let seams = Seams { aftercare: Some(Arc::new(responder)), meter: ConsumerMeter::new(&self.group) };
+        let (env, tracing) = (self.dispatcher.env().clone(), self.dispatcher.tracing().clone());
+        let topics: Vec<String> = self.consumer.topics.iter().map(|topic| topic.to_string()).collect();
+        let observer = Observer::new(env, tracing, &self.group, &topics);
         let routes = self.routes.clone();
         let adapted = move |record: Record<FetchedBatch>| {
-            let handled = routes.call(record.route(), Message::new(record));
-            async move { handled.await.map_err(HandlerError::new) }
+            let (topic, message) = (record.route(), Message::new(record));
+            let handling = observer.begin(topic, &message);
+            let handled = handling.within(|| routes.call(topic, message));
+            async move { handling.run(handled).await.map_err(HandlerError::new) }
         };
         let handle = worker::start(source, member, consumer, seams, reading, adapted);
         if let Some(monitor) = self.monitor.clone() {
-            let topics = self.consumer.topics.iter().map(|topic| topic.to_string()).collect();
             monitor.start(self.dispatcher.clone(), topics, self.group.clone(), &handle);
         }
         Ok(Subscription::new(handle, self.group.clone()))
