@@ -77,15 +77,16 @@ pub use client::{Isolation, TopicId};
 pub use dispatcher::init_logging;
 pub use dispatcher::{
     And, Builder, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors, Events, Failure, FromMessage,
-    GroupDescription, GroupInfo, GroupMember, Json, Message, PartitionStatus, PartitionerKind, Payload, ResetTo, Route,
-    Routes, SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
+    GroupDescription, GroupInfo, GroupMember, Json, Message, Origin, PartitionStatus, PartitionerKind, Payload,
+    ResetTo, Route, Routes, SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo,
+    TopicProgress,
 };
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
 pub use group::Assignor;
 pub use partitioner::{Murmur2, Partitioner, SaramaHash};
 pub use wire::records::Compression;
-pub use worker::{OnFailure, Order, StartAt, SubscriptionEvent};
+pub use worker::{OnFailure, Order, RetryPolicy, StartAt, SubscriptionEvent};
 
 /// Entry points to the decoders for `fuzz/`. No part of the API.
 #[cfg(feature = "fuzzing")]

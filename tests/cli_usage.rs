@@ -65,8 +65,6 @@ fn what_comes_later_is_refused_by_name_before_anything_is_done() {
         ("-b h:1 send t --receipt 5s", "--receipt"),
         ("-b h:1 send t --watch-errors 10s", "--watch-errors"),
         ("-b h:1 send t --compression zstd", "zstd"),
-        ("-b h:1 subscribe t --group g --on-failure retry:3", "retry"),
-        ("-b h:1 subscribe t --group g --on-failure dlq:dead", "dlq"),
         ("-b h:1 subscribe t --group g --protocol consumer", "--protocol"),
         ("-b h:1 subscribe t --group g --assignor cooperative-sticky", "cooperative-sticky"),
         ("-b h:1 bench receipts", "receipts"),

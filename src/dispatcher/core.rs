@@ -10,6 +10,7 @@ use super::config::{Config, PartitionerKind};
 use super::payload::Payload;
 use super::send::SendMessage;
 use super::topic::Topic;
+use super::topic_defaults::TopicDefaults;
 use super::validate;
 use crate::client::admin::{ClusterAdmin, NativeAdmin, NewTopic};
 use crate::client::fetch::FetchConfig;
@@ -175,11 +176,44 @@ impl Dispatcher {
         }
         let defaults = &self.0.config.topic_defaults;
         defaults.check_brokers(name, cluster.topology().brokers().count())?;
+        self.make_topic(name, defaults, &[]).await
+    }
+
+    /// A topic for this library's own use; unless it exists, it is made if `make`, with no more replicas than there are
+    /// brokers.
+    pub(super) async fn ensure_helper(
+        &self,
+        name: &str,
+        configs: &[(&str, String)],
+        make: bool,
+    ) -> Result<Arc<TopicMeta>> {
+        validate::topic(name)?;
+        let cluster = &self.0.cluster;
+        if !make {
+            return self.existing_topic(name).await;
+        }
+        match cluster.find_topic(name).await? {
+            Some(topic) => Ok(topic),
+            None => {
+                let brokers = cluster.topology().brokers().count();
+                let defaults = self.0.config.topic_defaults.at_most(brokers);
+                self.make_topic(name, &defaults, configs).await
+            }
+        }
+    }
+
+    async fn make_topic(
+        &self,
+        name: &str,
+        defaults: &TopicDefaults,
+        configs: &[(&str, String)],
+    ) -> Result<Arc<TopicMeta>> {
+        let own = configs.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         let new = NewTopic {
             name: name.to_owned(),
             partitions: defaults.partitions,
             replicas: defaults.replicas,
-            configs: defaults.configs(),
+            configs: defaults.configs().into_iter().chain(own).collect(),
         };
         tracing::info!(target: "dispatcher", topic = name, "making the topic");
         for (_, made) in self.admin().create_topics(&[new]).await? {
@@ -188,7 +222,7 @@ impl Dispatcher {
                 _ => {}
             }
         }
-        cluster.topic(name).await
+        self.0.cluster.topic(name).await
     }
 
     /// The topic, which must exist.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::origin::Origin;
 use crate::client::fetch::FetchedBatch;
 use crate::envelope::{self, GoMessage};
 use crate::worker::{Cancel, Record};
@@ -67,7 +68,7 @@ impl Message {
         message
     }
 
-    /// The topic.
+    /// The topic it was read from; for a message that came by a retry topic, that one.
     pub fn topic(&self) -> &str {
         match &self.source {
             Source::Record(r) => &r.topic_partition().topic,
@@ -99,7 +100,8 @@ impl Message {
         }
     }
 
-    /// How often this message has been given to a handler of this subscription, this time included: from 1.
+    /// How often this message has been given to a handler of this group, this time included: from 1. Attempts that a
+    /// crash, a rebalance or a stop made void are not counted.
     pub fn attempt(&self) -> u32 {
         match &self.source {
             Source::Record(r) => r.attempt(),
@@ -166,6 +168,30 @@ impl Message {
             Some(go) => Some(Cow::Borrowed(&*go.task_id)).filter(|id| !id.is_empty()),
             None => self.header(envelope::ID_HEADER).map(String::from_utf8_lossy),
         }
+    }
+
+    /// Where a message that failed came from, and why it failed: for messages of a retry topic or a dead-letter topic.
+    /// `None` for others.
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use dispatcher::{Error, Message};
+    ///
+    /// let dead = dispatcher
+    ///     .subscribe("orders.dead", async |message: Message| {
+    ///         if let Some(origin) = message.origin() {
+    ///             println!("{}-{} offset {}: {:?}", origin.topic(), origin.partition(), origin.offset(), origin.error());
+    ///         }
+    ///         Ok::<(), Error>(())
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # dead.stop().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn origin(&self) -> Option<Origin> {
+        Origin::read(|name| self.header(name))
     }
 
     /// When the sender handed it over, in ms since 1970 on the sender's clock; `None` for messages of others.

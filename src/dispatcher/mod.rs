@@ -4,6 +4,7 @@
 mod builder;
 mod config;
 mod core;
+mod forward;
 mod from_message;
 mod group_id;
 mod groups;
@@ -11,6 +12,7 @@ mod groups;
 mod logging;
 mod message;
 pub(crate) mod names;
+mod origin;
 mod payload;
 mod properties;
 mod routes;
@@ -31,6 +33,7 @@ pub use groups::{GroupDescription, GroupInfo, ResetTo, TopicProgress};
 #[cfg(feature = "cli")]
 pub use logging::init_logging;
 pub use message::Message;
+pub use origin::Origin;
 pub use payload::Payload;
 pub use routes::{And, Route, Routes};
 pub use send::{Delivery, SendMessage, SendReport};

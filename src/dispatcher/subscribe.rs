@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::core::Dispatcher;
+use super::forward;
 use super::from_message::FromMessage;
 use super::group_id::default_group;
 use super::message::Message;
@@ -31,6 +32,8 @@ pub struct Subscribe<'a, R> {
     consumer: ConsumerConfig,
     membership: GroupConfig,
     on_bad_batch: OnBadBatch,
+    /// Topics for failed messages are made if they do not exist.
+    make_helpers: bool,
 }
 
 enum GroupName {
@@ -88,6 +91,7 @@ impl Dispatcher {
                 ..GroupConfig::new("", [])
             },
             on_bad_batch: OnBadBatch::Stop,
+            make_helpers: config.create_topics,
         }
     }
 }
@@ -135,6 +139,7 @@ impl<'a, R> Subscribe<'a, R> {
             consumer: self.consumer,
             membership: self.membership,
             on_bad_batch: self.on_bad_batch,
+            make_helpers: self.make_helpers,
         }
     }
 
@@ -176,6 +181,24 @@ impl<'a, R> Subscribe<'a, R> {
     }
 
     /// What becomes of a message whose handler failed. Default [`OnFailure::Skip`]: **it is reported and committed**.
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use dispatcher::{Error, OnFailure, RetryPolicy};
+    ///
+    /// let subscription = dispatcher
+    ///     .subscribe("orders", async |payload: String| {
+    ///         println!("{payload}");
+    ///         Ok::<(), Error>(())
+    ///     })
+    ///     .group("billing")
+    ///     .on_failure(OnFailure::Retry(RetryPolicy::new(3).dead_letter("orders.dead")))
+    ///     .start()
+    ///     .await?;
+    /// # subscription.stop().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_failure(mut self, what: OnFailure) -> Self {
         self.consumer.on_failure = what;
         self
@@ -284,6 +307,13 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
+    /// Makes the topics for failed messages though others are not to be made.
+    #[cfg(feature = "cli")]
+    pub(crate) fn make_helpers(mut self) -> Self {
+        self.make_helpers = true;
+        self
+    }
+
     fn group_id(&self) -> String {
         let with_topic = |group: &str| validate::group_of_topic(group, &self.topics[0]);
         match (&self.group, &self.dispatcher.config().default_group) {
@@ -319,7 +349,7 @@ impl<'a, R> Subscribe<'a, R> {
         if self.consumer.commit_interval.is_zero() {
             return invalid("commit_interval is 0: use 1 ms or more");
         }
-        Ok(())
+        self.consumer.on_failure.validate()
     }
 }
 
@@ -335,14 +365,18 @@ impl<R: Routes> Subscribe<'_, R> {
         self.check()?;
         let group = self.group_id();
         self.membership.group_id = group.as_str().into();
-        self.membership.topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
-        self.consumer.topics = self.membership.topics.clone();
+        self.consumer.topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
+        let (retries, forward) = forward::prepare(self.dispatcher, &group, &self.consumer)?;
+        self.consumer.retries = retries;
+        let retries = self.consumer.retries.iter().map(|retry| retry.topic.clone());
+        self.membership.topics = self.consumer.topics.iter().cloned().chain(retries).collect();
         self.membership.isolation = self.consumer.isolation;
         self.membership.validate()?;
         for topic in &self.consumer.topics {
             let partitions = self.dispatcher.ensure_topic(topic).await?.partitions.len();
             self.consumer.partitions.insert(topic.clone(), partitions as i32);
         }
+        forward::make_topics(self.dispatcher, &self.consumer, self.make_helpers).await?;
         let reading = ReadOptions { isolation: self.consumer.isolation, on_bad_batch: self.on_bad_batch };
         let source = self.dispatcher.source().clone();
         let member = Group::start(source.cluster.clone(), self.membership);
@@ -351,7 +385,8 @@ impl<R: Routes> Subscribe<'_, R> {
             let handled = routes.call(record.route(), Message::new(record));
             async move { handled.await.map_err(HandlerError::new) }
         };
-        let handle = worker::start(source, member, self.consumer, Seams::default(), reading, adapted);
+        let seams = Seams { forward, ..Seams::default() };
+        let handle = worker::start(source, member, self.consumer, seams, reading, adapted);
         Ok(Subscription::new(handle, group))
     }
 }

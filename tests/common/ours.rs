@@ -59,7 +59,7 @@ impl Member {
         let dispatcher =
             Dispatcher::builder(bootstrap.split(',')).session_timeout(reading.session_timeout).connect().await.unwrap();
         let (events, reading) = (log.clone(), reading.clone());
-        let (order, concurrency, on_failure) = (reading.order, reading.concurrency, reading.on_failure);
+        let (order, concurrency, on_failure) = (reading.order, reading.concurrency, reading.on_failure.clone());
         let handler = move |message: Message| {
             let (events, reading) = (events.clone(), reading.clone());
             async move { handle(&message, &events, &reading).await }
