@@ -22,6 +22,9 @@ const MAX_NAME: usize = 249;
 /// Kept in a retry topic beyond its delay.
 const RETENTION_MS: u64 = 7 * 24 * 3600 * 1000;
 
+/// How far ahead of our clock a dead letter's time may be, else it gets ours.
+const AHEAD_MS: i64 = 60_000;
+
 type Forwarding = Option<Arc<dyn Forward<FetchedBatch>>>;
 
 /// The retry topics of a subscription, and who writes to them; nothing if its policy needs none.
@@ -187,7 +190,8 @@ async fn write(
     let headers: Vec<_> = kept.chain(ours.iter().map(|(name, value)| (*name, Some(*value)))).collect();
     // A delay counts from when the record comes into its retry topic, which must not take it for an old one either.
     let timestamp = match to {
-        Destination::DeadLetters => Some(timestamp).filter(|ms| *ms >= 0),
+        // Brokers refuse times that are too far ahead.
+        Destination::DeadLetters => Some(timestamp).filter(|ms| (0..=now.saturating_add(AHEAD_MS)).contains(ms)),
         Destination::Retry(_) => Some(now),
     };
     let parts = RecordParts { timestamp, key: record.key(), value: record.value(), headers: &headers };
