@@ -193,6 +193,35 @@ async fn what_waits_in_a_retry_topic_survives_its_member() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_topic_of_a_subscription_has_retry_topics_of_its_own() {
+    let cluster = EmbeddedCluster::builder().topic("a", 1).topic("b", 1).seed(1).start().await.unwrap();
+    let dispatcher = connect(&cluster).await;
+    let calls = Calls::default();
+    let handler = |name: &'static str| {
+        let calls = calls.clone();
+        move |message: Message| {
+            let call = (name.to_owned(), message.attempt(), message.topic().to_owned(), Duration::ZERO);
+            calls.lock().unwrap().push(call);
+            async move { if message.attempt() == 1 { Err("as told") } else { Ok(()) } }
+        }
+    };
+    // Where the group begins is not for retry topics.
+    let subscribe = dispatcher.subscribe("a", handler("a")).and("b", handler("b")).group_exact("g").skip_existing();
+    let policy = RetryPolicy::new(0).through_topics([5 * SECOND]);
+    let subscription = subscribe.on_failure(OnFailure::Retry(policy)).start().await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    dispatcher.send("a", "1").await.unwrap();
+    dispatcher.send("b", "2").await.unwrap();
+    eventually("both are handled", async || calls.lock().unwrap().len() == 4).await;
+    let mut seen: Vec<_> = calls.lock().unwrap().iter().map(|c| (c.0.clone(), c.1, c.2.clone())).collect();
+    seen.sort();
+    let call = |name: &str, attempt, topic: &str| (name.to_owned(), attempt, topic.to_owned());
+    let retried = [call("a", 1, "a"), call("a", 2, "a.g.retry.1"), call("b", 1, "b"), call("b", 2, "b.g.retry.1")];
+    assert_eq!(seen, retried);
+    subscription.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn forged_headers_neither_shift_a_delay_nor_break_the_counting() {
     let (_cluster, dispatcher) = start().await;
     let calls = Calls::default();

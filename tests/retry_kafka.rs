@@ -12,13 +12,16 @@ use common::{KAFKA_4, ours, tools, unique};
 use dispatcher::{Error, Message, OnFailure, RetryPolicy};
 use dispatcher_testcontainers::Kafka;
 
+/// Attempts of each message, and when.
+type Calls = Arc<Mutex<BTreeMap<String, Vec<(u32, Instant)>>>>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_messages_come_again_after_their_delay_and_end_as_dead_letters() {
     let Some(kafka) = Kafka::builder().version(KAFKA_4).shared_or_skip() else { return };
     let (topic, dead) = (unique("retry"), unique("dead"));
     tools::create_topic(kafka.tools(), kafka.bootstrap(), &topic, 3, 1, &[]);
     let dispatcher = ours::connect(kafka.bootstrap()).await;
-    let calls: Arc<Mutex<BTreeMap<String, Vec<(u32, Instant)>>>> = Arc::default();
+    let calls = Calls::default();
     let seen = calls.clone();
     let policy = RetryPolicy::new(1).through_topics([Duration::from_secs(3)]).dead_letter(&dead);
     let subscription = dispatcher
@@ -41,7 +44,7 @@ async fn failed_messages_come_again_after_their_delay_and_end_as_dead_letters() 
         .unwrap();
     for n in 0..300 {
         let text = format!("{}{n}", ["a", "b", "c"][n % 3]);
-        dispatcher.send(&topic, text).key(format!("{}", n % 20)).enqueue().await.unwrap();
+        let _delivery = dispatcher.send(&topic, text).key(format!("{}", n % 20)).enqueue().await.unwrap();
     }
     dispatcher.flush().await;
 

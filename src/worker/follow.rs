@@ -50,7 +50,7 @@ where
         }
         let begun_ms = if care { self.env.wall_ms() } else { 0 };
         let backoff = Backoff::new(self.rules.plan.backoff);
-        Some(Kept { record: record.clone(), care, begun_ms, backoff, passing: None })
+        Some(Kept { record: record.clone(), care, begun_ms, ended_ms: 0, backoff, passing: None })
     }
 
     /// A record for its first attempt in place.
@@ -99,6 +99,9 @@ where
             }
         }
         kept.backoff.reset();
+        if kept.care {
+            kept.ended_ms = self.env.wall_ms();
+        }
         self.forward(Subject { ticket, assignment, offset, kept: Some(kept) })
     }
 
@@ -157,7 +160,8 @@ where
     ) -> Option<End> {
         let Some(aftercare) = &self.rules.aftercare else { return Some(end) };
         let of = (kept.record.topic_partition().clone(), kept.record.offset());
-        let ending = Ending { begun_ms: kept.begun_ms, ended_ms: self.env.wall_ms(), outcome, again };
+        let ended_ms = if kept.ended_ms == 0 { self.env.wall_ms() } else { kept.ended_ms };
+        let ending = Ending { begun_ms: kept.begun_ms, ended_ms, outcome, again };
         let after = aftercare.after(kept.record, ending);
         let done = Done { tended: true, ..Ticket { key: None, ..ticket }.done(end) };
         self.tending.push(after.map(move |result| Tended { done, record: of, result }).boxed());

@@ -48,6 +48,8 @@ pub(crate) struct Kept<B> {
     pub(crate) care: bool,
     /// When its handler was called first, in ms since 1970; 0 if no aftercare concerns it.
     pub(crate) begun_ms: i64,
+    /// When its last attempt had ended, if an aftercare concerns it and something else comes first; else 0.
+    pub(crate) ended_ms: i64,
     /// Counts the failures in place.
     pub(crate) backoff: Backoff,
     /// It is handled no more: where it goes, and why.

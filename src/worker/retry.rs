@@ -80,6 +80,8 @@ impl RetryPolicy {
     /// exist; characters that Kafka does not allow in names, and dots of the group, become `-`, followed by a checksum. Give all
     /// members of the group the same delays. Meanwhile the messages behind it go on: order by key is kept within a retry
     /// topic only. A message that waits costs no handler and holds up no other partition.
+    /// Each time it is handed out counts for [`count`](crate::Subscribe::count), and
+    /// [`until_end`](crate::Subscribe::until_end) does not wait for what goes to a retry topic meanwhile.
     ///
     /// [`Message::topic`](crate::Message::topic), partition and offset are of where the message was read, the retry topic
     /// then; [`Message::origin`](crate::Message::origin) is of where it came from, and
