@@ -79,7 +79,7 @@ pub use client::fetch::OnBadBatch;
 pub use client::{Isolation, TopicId};
 pub use dispatcher::{
     And, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors,
-    Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, Outcome,
+    Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, Origin, Outcome,
     PartitionStatus, PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription, Route,
     Routes, SendForReceipt, SendForReceipts, SendMessage, SendReport, StatusSource, Stopped, Subscribe, Subscription,
     Topic, TopicDefaults, TopicInfo, TopicProgress,
@@ -91,7 +91,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use group::Assignor;
 pub use partitioner::{Murmur2, Partitioner, SaramaHash};
 pub use wire::records::Compression;
-pub use worker::{OnFailure, Order, StartAt, SubscriptionEvent};
+pub use worker::{OnFailure, Order, RetryPolicy, StartAt, SubscriptionEvent};
 
 /// Entry points to the decoders for `fuzz/`. No part of the API.
 #[cfg(feature = "fuzzing")]

@@ -51,6 +51,13 @@ impl Broker {
         Self { child, first_line: first_line.trim_end().to_owned() }
     }
 
+    /// Rows of a command as it stands on this cluster.
+    fn exec(&self, line: &str) -> Vec<Value> {
+        let mut command = dispatcher(line);
+        command.env("KAFKA_BROKERS", &self.first_line);
+        ok(command, b"")
+    }
+
     /// Rows of a command on this cluster, named by the environment.
     fn ok(&self, line: &str, stdin: &[u8]) -> Vec<Value> {
         let mut command = dispatcher(&format!("{line} --json"));
@@ -102,6 +109,22 @@ fn other_processes_use_a_development_broker() {
     assert_eq!(values, ["1", "2", "3"]);
     let status = broker.ok("status orders g", b"").remove(0);
     assert_eq!((&status["total_lag"], &status["state"]), (&json!(0), &json!("Empty")));
+
+    // A program that fails: one line for each message, after its last attempt; or a dead letter, whose topic is made.
+    let failed = broker.ok("subscribe orders --group r --until-end --on-failure retry:1", b"");
+    assert!(failed.iter().all(|row| row["attempt"] == 1 && row["error"].is_null()), "{failed:?}");
+    let failed = broker.exec("subscribe orders --group f --until-end --on-failure retry:2 --json -- false");
+    assert!(
+        failed.len() == 3 && failed.iter().all(|row| row["attempt"] == 3 && row["error"].is_string()),
+        "{failed:?}"
+    );
+    assert_eq!(broker.exec("subscribe orders --group d --until-end --on-failure dlq:dead --json -- false").len(), 3);
+    let dead = broker.ok("subscribe dead --group g --until-end", b"");
+    assert!(dead.len() == 3 && dead.iter().all(|row| row["headers"] == json!([])), "{dead:?}");
+    assert_eq!(broker.ok("topics delete dead --yes", b"").len(), 1);
+    for group in ["r:orders", "f:orders", "d:orders", "g:dead"] {
+        broker.ok(&format!("groups delete {group}"), b"");
+    }
 
     assert_eq!(broker.ok("groups list", b"")[0]["group"], "g:orders");
     assert_eq!(broker.ok("groups reset g:orders orders --to oldest", b"").len(), 3);

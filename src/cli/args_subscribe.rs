@@ -118,8 +118,10 @@ pub(super) enum FailureArg {
     Skip,
     Hold,
     Stop,
-    /// Not there yet: `retry:N`, `dlq:TOPIC`.
-    Later(&'static str),
+    /// `retry:N`: so many more attempts in place.
+    Retry(u32),
+    /// `dlq:TOPIC`: where dead letters go.
+    DeadLetter(String),
 }
 
 fn start_at(text: &str) -> Result<StartAt, String> {
@@ -142,8 +144,8 @@ fn failure(text: &str) -> Result<FailureArg, String> {
         None if text == "skip" => Ok(FailureArg::Skip),
         None if text == "hold" => Ok(FailureArg::Hold),
         None if text == "stop" => Ok(FailureArg::Stop),
-        Some(("retry", n)) if n.parse::<u32>().is_ok_and(|n| n > 0) => Ok(FailureArg::Later("--on-failure retry:N")),
-        Some(("dlq", topic)) if !topic.is_empty() => Ok(FailureArg::Later("--on-failure dlq:TOPIC")),
+        Some(("retry", n)) if n.parse::<u32>().is_ok_and(|n| n > 0) => Ok(FailureArg::Retry(n.parse().unwrap_or(1))),
+        Some(("dlq", topic)) if !topic.is_empty() => Ok(FailureArg::DeadLetter(topic.to_owned())),
         _ => Err("use skip, hold, stop, retry:N or dlq:TOPIC".into()),
     }
 }

@@ -13,7 +13,7 @@ use super::exit::{Exit, Outcome};
 use super::output::{JsonBytes, Notes, Printer, json_line};
 use super::program::{Program, RunError};
 use super::signals::Stop;
-use crate::{Assignor, Isolation, Message, OnBadBatch, OnFailure, Order};
+use crate::{Assignor, Isolation, Message, OnBadBatch, OnFailure, Order, RetryPolicy};
 
 /// A header's name and value.
 type JsonHeader<'a> = (JsonBytes<'a>, Option<JsonBytes<'a>>);
@@ -50,6 +50,10 @@ pub(super) async fn run(all: &Common, mut args: SubscribeArgs) -> Outcome {
         program,
         limit: args.handler_timeout,
         printer: printer.clone(),
+        attempts: match args.on_failure {
+            FailureArg::Retry(more) => more.saturating_add(1),
+            _ => 1,
+        },
         broken: Broken::default(),
     });
     let mut subscribe = {
@@ -62,6 +66,7 @@ pub(super) async fn run(all: &Common, mut args: SubscribeArgs) -> Outcome {
     subscribe = subscribe
         .concurrency(args.concurrency as usize)
         .on_failure(on_failure)
+        .make_helpers()
         .on_bad_batch(match args.on_bad_batch {
             BadBatchArg::Stop => OnBadBatch::Stop,
             BadBatchArg::Skip => OnBadBatch::Skip,
@@ -149,7 +154,8 @@ fn check(args: &SubscribeArgs) -> Outcome<OnFailure> {
         FailureArg::Skip => Ok(OnFailure::Skip),
         FailureArg::Hold => Ok(OnFailure::Hold),
         FailureArg::Stop => Ok(OnFailure::Stop),
-        FailureArg::Later(what) => Err(Exit::not_yet(what)),
+        FailureArg::Retry(attempts) => Ok(OnFailure::Retry(RetryPolicy::new(*attempts))),
+        FailureArg::DeadLetter(topic) => Ok(OnFailure::DeadLetter(topic.clone())),
     }
 }
 
@@ -167,11 +173,13 @@ struct Handling {
     program: Option<Program>,
     limit: Option<Duration>,
     printer: Printer,
+    /// Of each message at most.
+    attempts: u32,
     broken: Broken,
 }
 
 impl Handling {
-    /// Handles one message and prints its line. Never ends where it can no longer be printed: then the message must
+    /// Handles one message and prints its line, after its last attempt if it fails. Never ends where it can no longer be printed: then the message must
     /// not count as handled.
     async fn handle(&self, message: Message) -> Result<(), String> {
         let outcome = match &self.program {
@@ -185,6 +193,9 @@ impl Handling {
                 }
             },
         };
+        if outcome.is_err() && message.attempt() < self.attempts {
+            return outcome;
+        }
         let line = match (self.json, &outcome) {
             (true, _) => row(&message, outcome.as_ref().err().map(String::as_str)),
             (false, Ok(())) => [message.value().unwrap_or_default(), b"\n"].concat(),

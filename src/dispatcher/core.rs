@@ -184,15 +184,44 @@ impl Dispatcher {
         }
         let defaults = &self.0.config.topic_defaults;
         defaults.check_brokers(name, cluster.topology().brokers().count())?;
-        self.make_topic(name, defaults).await
+        self.make_topic(name, defaults, &[]).await
     }
 
-    async fn make_topic(&self, name: &str, defaults: &TopicDefaults) -> Result<Arc<TopicMeta>> {
+    /// A topic for this library's own use; unless it exists, it is made if `make`, with no more replicas than there are
+    /// brokers.
+    pub(super) async fn ensure_helper(
+        &self,
+        name: &str,
+        configs: &[(&str, String)],
+        make: bool,
+    ) -> Result<Arc<TopicMeta>> {
+        validate::topic(name)?;
+        let cluster = &self.0.cluster;
+        if !make {
+            return self.existing_topic(name).await;
+        }
+        match cluster.find_topic(name).await? {
+            Some(topic) => Ok(topic),
+            None => {
+                let brokers = cluster.topology().brokers().count();
+                let defaults = self.0.config.topic_defaults.at_most(brokers);
+                self.make_topic(name, &defaults, configs).await
+            }
+        }
+    }
+
+    async fn make_topic(
+        &self,
+        name: &str,
+        defaults: &TopicDefaults,
+        configs: &[(&str, String)],
+    ) -> Result<Arc<TopicMeta>> {
+        let own = configs.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         let new = NewTopic {
             name: name.to_owned(),
             partitions: defaults.partitions,
             replicas: defaults.replicas,
-            configs: defaults.configs(),
+            configs: defaults.configs().into_iter().chain(own).collect(),
         };
         tracing::info!(target: "dispatcher", topic = name, "making the topic");
         for (_, made) in self.admin().create_topics(&[new]).await? {
@@ -204,18 +233,9 @@ impl Dispatcher {
         self.0.cluster.topic(name).await
     }
 
-    /// A topic that belongs to another one; made if it does not exist, even where the user's own topics are not, and with
-    /// no more replicas than there are brokers.
+    /// A topic that belongs to another one; made if it does not exist, even where the user's own topics are not.
     pub(super) async fn helper_topic(&self, name: &str) -> Result<Arc<TopicMeta>> {
-        validate::topic(name)?;
-        if let Some(topic) = self.0.cluster.find_topic(name).await? {
-            return Ok(topic);
-        }
-        let brokers = i16::try_from(self.0.cluster.topology().brokers().count()).unwrap_or(i16::MAX);
-        let mut defaults = self.0.config.topic_defaults.clone();
-        defaults.replicas = defaults.replicas.map(|replicas| replicas.min(brokers.max(1)));
-        defaults.min_insync_replicas = defaults.min_insync_replicas.map(|n| n.min(defaults.replicas.unwrap_or(n)));
-        self.make_topic(name, &defaults).await
+        self.ensure_helper(name, &[], true).await
     }
 
     /// A helper topic to send to.

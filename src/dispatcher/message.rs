@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::origin::Origin;
 use crate::client::fetch::FetchedBatch;
 use crate::envelope::{self, Answer, GoMessage, Wishes};
 use crate::telemetry::TraceContext;
@@ -68,7 +69,7 @@ impl Message {
         message
     }
 
-    /// The topic.
+    /// The topic it was read from; for a message that came by a retry topic, that one.
     pub fn topic(&self) -> &str {
         match &self.source {
             Source::Record(r) => &r.topic_partition().topic,
@@ -100,7 +101,8 @@ impl Message {
         }
     }
 
-    /// How often this message has been given to a handler of this subscription, this time included: from 1.
+    /// How often this message has been given to a handler of this group, this time included: from 1. Attempts that a
+    /// crash, a rebalance or a stop made void are not counted.
     pub fn attempt(&self) -> u32 {
         match &self.source {
             Source::Record(r) => r.attempt(),
@@ -169,6 +171,30 @@ impl Message {
         }
     }
 
+    /// Where a message that failed came from, and why it failed: for messages of a retry topic or a dead-letter topic.
+    /// `None` for others.
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use dispatcher::{Error, Message};
+    ///
+    /// let dead = dispatcher
+    ///     .subscribe("orders.dead", async |message: Message| {
+    ///         if let Some(origin) = message.origin() {
+    ///             println!("{}-{} offset {}: {:?}", origin.topic(), origin.partition(), origin.offset(), origin.error());
+    ///         }
+    ///         Ok::<(), Error>(())
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # dead.stop().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn origin(&self) -> Option<Origin> {
+        Origin::read(|name| self.header(name))
+    }
+
     /// When the sender handed it over, in ms since 1970 on the sender's clock; `None` for messages of others.
     pub fn sent_ms(&self) -> Option<i64> {
         match &self.go {
@@ -185,6 +211,15 @@ impl Message {
     /// The Go dispatcher's envelope, if it came in one.
     pub(super) fn go(&self) -> Option<&GoMessage<'static>> {
         self.go.as_deref()
+    }
+
+    /// Where its sender put it, though it was read from a retry topic.
+    pub(super) fn home(&self) -> (Cow<'_, str>, i32, i64) {
+        let retried = matches!(&self.source, Source::Record(record) if record.stage() > 0);
+        match self.origin().filter(|_| retried) {
+            Some(origin) => (Cow::Owned(origin.topic), origin.partition, origin.offset),
+            None => (Cow::Borrowed(self.topic()), self.partition(), self.offset()),
+        }
     }
 
     /// What its sender asked to be told.

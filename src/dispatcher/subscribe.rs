@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::answers::Responder;
 use super::core::Dispatcher;
+use super::forward::{self, Forwarding};
 use super::from_message::FromMessage;
 use super::group_id::default_group;
 use super::message::Message;
@@ -40,6 +41,8 @@ pub struct Subscribe<'a, R> {
     on_bad_batch: OnBadBatch,
     publish_errors: bool,
     monitor: Option<LagHandler>,
+    /// Topics for failed messages are made if they do not exist.
+    make_helpers: bool,
 }
 
 enum GroupName {
@@ -99,6 +102,7 @@ impl Dispatcher {
             on_bad_batch: OnBadBatch::Stop,
             publish_errors: false,
             monitor: None,
+            make_helpers: config.create_topics,
         }
     }
 }
@@ -148,6 +152,7 @@ impl<'a, R> Subscribe<'a, R> {
             on_bad_batch: self.on_bad_batch,
             publish_errors: self.publish_errors,
             monitor: self.monitor,
+            make_helpers: self.make_helpers,
         }
     }
 
@@ -189,6 +194,24 @@ impl<'a, R> Subscribe<'a, R> {
     }
 
     /// What becomes of a message whose handler failed. Default [`OnFailure::Skip`]: **it is reported and committed**.
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use dispatcher::{Error, OnFailure, RetryPolicy};
+    ///
+    /// let subscription = dispatcher
+    ///     .subscribe("orders", async |payload: String| {
+    ///         println!("{payload}");
+    ///         Ok::<(), Error>(())
+    ///     })
+    ///     .group("billing")
+    ///     .on_failure(OnFailure::Retry(RetryPolicy::new(3).dead_letter("orders.dead")))
+    ///     .start()
+    ///     .await?;
+    /// # subscription.stop().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_failure(mut self, what: OnFailure) -> Self {
         self.consumer.on_failure = what;
         self
@@ -352,6 +375,13 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
+    /// Makes the topics for failed messages though others are not to be made.
+    #[cfg(feature = "cli")]
+    pub(crate) fn make_helpers(mut self) -> Self {
+        self.make_helpers = true;
+        self
+    }
+
     fn group_id(&self) -> String {
         let with_topic = |group: &str| validate::group_of_topic(group, &self.topics[0]);
         match (&self.group, &self.dispatcher.config().default_group) {
@@ -387,6 +417,7 @@ impl<'a, R> Subscribe<'a, R> {
         if self.consumer.commit_interval.is_zero() {
             return invalid("commit_interval is 0: use 1 ms or more");
         }
+        self.consumer.on_failure.validate()?;
         self.monitor.as_ref().map_or(Ok(()), LagHandler::check)
     }
 }
@@ -437,8 +468,11 @@ impl<'a, R: Routes> Subscribe<'a, R> {
         self.check()?;
         let group = self.group_id();
         self.membership.group_id = group.as_str().into();
-        self.membership.topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
-        self.consumer.topics = self.membership.topics.clone();
+        self.consumer.topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
+        let (retries, forward) = forward::prepare(self.dispatcher, &group, &self.consumer)?;
+        self.consumer.retries = retries;
+        let retries = self.consumer.retries.iter().map(|retry| retry.topic.clone());
+        self.membership.topics = self.consumer.topics.iter().cloned().chain(retries).collect();
         self.membership.isolation = self.consumer.isolation;
         self.membership.validate()?;
         Ok(Plan {
@@ -450,6 +484,8 @@ impl<'a, R: Routes> Subscribe<'a, R> {
             on_bad_batch: self.on_bad_batch,
             publish_errors: self.publish_errors,
             monitor: self.monitor,
+            forward,
+            make_helpers: self.make_helpers,
         })
     }
 }
@@ -464,6 +500,8 @@ pub(super) struct Plan<R> {
     on_bad_batch: OnBadBatch,
     publish_errors: bool,
     monitor: Option<LagHandler>,
+    forward: Forwarding,
+    make_helpers: bool,
 }
 
 impl<R: Routes> Plan<R> {
@@ -473,11 +511,16 @@ impl<R: Routes> Plan<R> {
             let partitions = self.dispatcher.ensure_topic(topic).await?.partitions.len();
             consumer.partitions.insert(topic.clone(), partitions as i32);
         }
+        forward::make_topics(&self.dispatcher, &consumer, self.make_helpers).await?;
         let reading = ReadOptions { isolation: consumer.isolation, on_bad_batch: self.on_bad_batch };
         let source = self.dispatcher.source().clone();
         let member = Group::start(source.cluster.clone(), self.membership.clone());
         let responder = Responder::new(self.dispatcher.clone(), &self.group, self.publish_errors);
-        let seams = Seams { aftercare: Some(Arc::new(responder)), meter: ConsumerMeter::new(&self.group) };
+        let seams = Seams {
+            aftercare: Some(Arc::new(responder)),
+            meter: ConsumerMeter::new(&self.group),
+            forward: self.forward.clone(),
+        };
         let (env, tracing) = (self.dispatcher.env().clone(), self.dispatcher.tracing().clone());
         let topics: Vec<String> = self.consumer.topics.iter().map(|topic| topic.to_string()).collect();
         let observer = Observer::new(env, tracing, &self.group, &topics);

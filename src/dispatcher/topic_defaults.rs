@@ -63,6 +63,14 @@ impl TopicDefaults {
         entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 
+    /// The same for a cluster of so many brokers, with fewer replicas if it must be.
+    pub(crate) fn at_most(&self, brokers: usize) -> Self {
+        let brokers = i16::try_from(brokers).unwrap_or(i16::MAX).max(1);
+        let fits = |n: i16| n.min(brokers);
+        let insync = self.min_insync_replicas.map(fits);
+        Self { replicas: self.replicas.map(fits), min_insync_replicas: insync, ..self.clone() }
+    }
+
     /// Says which option to change when the cluster is too small.
     pub(crate) fn check_brokers(&self, topic: &str, brokers: usize) -> Result<()> {
         match self.replicas {

@@ -30,6 +30,11 @@ const MAX_ERROR: usize = 16 << 10;
 pub(crate) const REPLY_SUFFIX: &str = "_Reply";
 pub(crate) const ERROR_SUFFIX: &str = "_ERR";
 
+/// Whether a header asks for an answer.
+pub(crate) fn is_wish(name: &[u8]) -> bool {
+    name == RECEIPT_TO.as_bytes() || name == ERRORS_TO.as_bytes()
+}
+
 /// Where an answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {

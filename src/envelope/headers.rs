@@ -1,17 +1,51 @@
 //! The headers form: two short Kafka headers beside an untouched payload. Written once per message on the send path,
-//! so both values live on the stack.
+//! so both values live on the stack. And the names of the headers of messages that failed.
 
 /// Names the message: a random uuid v4 in its 36-character form.
 pub(crate) const ID_HEADER: &str = "dispatcher-id";
 /// When `send` was called: ms since 1970, decimal. The record's own timestamp may be the caller's or the broker's.
 pub(crate) const SENT_HEADER: &str = "dispatcher-sent-ms";
 
+/// Of a message that failed, in a retry topic or among the dead letters: the topic it was sent to.
+pub(crate) const ORIGIN_TOPIC: &str = "dispatcher-origin-topic";
+/// Its partition there, decimal.
+pub(crate) const ORIGIN_PARTITION: &str = "dispatcher-origin-partition";
+/// Its offset there, decimal.
+pub(crate) const ORIGIN_OFFSET: &str = "dispatcher-origin-offset";
+/// Its timestamp there: ms since 1970, decimal.
+pub(crate) const ORIGIN_TIMESTAMP: &str = "dispatcher-origin-timestamp-ms";
+/// The Kafka group whose handler failed.
+pub(crate) const FAILED_GROUP: &str = "dispatcher-failed-group";
+/// Why, as text.
+pub(crate) const FAILED_ERROR: &str = "dispatcher-failed-error";
+/// In how many attempts, decimal.
+pub(crate) const FAILED_ATTEMPTS: &str = "dispatcher-failed-attempts";
+/// When: ms since 1970, decimal.
+pub(crate) const FAILED_AT: &str = "dispatcher-failed-ms";
+
+const OF_FAILED: [&str; 8] = [
+    ORIGIN_TOPIC,
+    ORIGIN_PARTITION,
+    ORIGIN_OFFSET,
+    ORIGIN_TIMESTAMP,
+    FAILED_GROUP,
+    FAILED_ERROR,
+    FAILED_ATTEMPTS,
+    FAILED_AT,
+];
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Whether a header belongs to this library rather than to its user.
 pub(crate) fn is_ours(name: &[u8]) -> bool {
     let is = |ours: &str| name == ours.as_bytes();
-    name.starts_with(b"dispatcher-") && (is(ID_HEADER) || is(SENT_HEADER) || super::answer::NAMES.into_iter().any(is))
+    name.starts_with(b"dispatcher-")
+        && (is(ID_HEADER) || is(SENT_HEADER) || super::answer::NAMES.into_iter().any(is) || is_of_failed(name))
+}
+
+/// Whether a header tells of a failure.
+pub(crate) fn is_of_failed(name: &[u8]) -> bool {
+    name.starts_with(b"dispatcher-") && OF_FAILED.iter().any(|ours| name == ours.as_bytes())
 }
 
 /// A message id as text, without an allocation.

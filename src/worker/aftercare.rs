@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::forward::Forward;
 use super::record::Record;
 use crate::client::fetch::FetchedBatch;
 use crate::telemetry::meter::ConsumerMeter;
@@ -45,4 +46,6 @@ pub(crate) trait Aftercare<B>: fmt::Debug + Send + Sync + 'static {
 pub(crate) struct Seams {
     pub(crate) aftercare: Option<Arc<dyn Aftercare<FetchedBatch>>>,
     pub(crate) meter: Arc<ConsumerMeter>,
+    /// Needed where a policy has retry topics or dead letters.
+    pub(crate) forward: Option<Arc<dyn Forward<FetchedBatch>>>,
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::failure::OnFailure;
+use super::forward::RetryTopic;
+use super::retry::OnFailure;
 use crate::client::types::{Isolation, TopicName};
 
 /// Which records wait for each other within one member of the group.
@@ -60,6 +61,8 @@ pub(crate) struct ConsumerConfig {
     pub(crate) start_at: StartAt,
     /// What is subscribed to, in the order of their handlers.
     pub(crate) topics: Vec<TopicName>,
+    /// What is read besides, for messages that failed.
+    pub(crate) retries: Vec<RetryTopic>,
     /// How many partitions each topic had when the subscription began. Empty: unknown.
     pub(crate) partitions: BTreeMap<TopicName, i32>,
     /// Must be what the fetcher reads with.
@@ -94,6 +97,7 @@ impl Default for ConsumerConfig {
             on_failure: OnFailure::default(),
             start_at: StartAt::default(),
             topics: Vec::new(),
+            retries: Vec::new(),
             partitions: BTreeMap::new(),
             isolation: Isolation::default(),
             count: None,

@@ -20,7 +20,7 @@ use super::metadata::LogId;
 use super::part::Prepared;
 use super::policy::CommitPolicy;
 use super::pool::{LaneRules, Pool, Shared, lanes_for};
-use super::record::{Assignment, Record};
+use super::record::{Assignment, Delayed, Record};
 use super::revoke::{Again, Revocation};
 use super::scheduler::{PartId, Rules, Scheduler};
 use super::seam::{Feed, Guard, Log, Membership};
@@ -59,6 +59,8 @@ pub(super) struct Running {
     pub(super) committed: Option<Point>,
     /// The lowest offset whose handler runs, and since when it has been that; `None`: that was told.
     pub(super) stands: Option<(i64, Option<Instant>)>,
+    /// Its guard is paused, for its next record is not due for long.
+    pub(super) shut: bool,
     /// It reached `max_held`, or cannot be read on.
     pub(super) ended: bool,
     pub(super) meter: PartitionMeter,
@@ -139,6 +141,7 @@ where
         plan: config.on_failure.plan(),
         aftercare: seams.aftercare,
         meter: seams.meter.clone(),
+        forward: seams.forward,
         handler_timeout: config.handler_timeout,
         spawn_each: config.spawn_each,
         serial: order == Order::Partition,
@@ -198,7 +201,8 @@ where
                 return reason;
             }
             let env = self.env.clone();
-            let due = [self.policy.due(), self.revocation_due()].into_iter().flatten().min();
+            let opening = self.look_at_delays();
+            let due = [self.policy.due(), self.revocation_due(), opening].into_iter().flatten().min();
             let timer = async move {
                 match due {
                     Some(due) => env.sleep_until(due).await,
@@ -403,8 +407,7 @@ where
 
     fn attach(&mut self, starting: &Starting, start: Start) {
         let Starting { tp, epoch, .. } = starting;
-        let route = self.config.topics.iter().position(|topic| *topic == tp.topic).unwrap_or(0);
-        let assignment = Assignment::of(tp.clone(), *epoch, route);
+        let assignment = self.assignment(tp, *epoch);
         let Start { position, inherited, until, committed, pinned } = start;
         tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
         let point = Point { offset: position.offset, metadata: None };
@@ -426,10 +429,24 @@ where
             guard: Some(guard),
             committed: (!pinned).then_some(point),
             stands: None,
+            shut: false,
             ended: false,
             meter: self.meter.partition(&tp.topic, tp.partition),
         };
         self.owned.insert(tp.clone(), Owned::Running(running));
+    }
+
+    fn assignment(&self, tp: &TopicPartition, epoch: AssignmentEpoch) -> Arc<Assignment> {
+        if let Some(retry) = self.config.retries.iter().find(|retry| retry.topic == tp.topic) {
+            return Assignment::of(
+                tp.clone(),
+                epoch,
+                retry.route,
+                Some(Delayed { stage: retry.stage, by: retry.delay }),
+            );
+        }
+        let route = self.config.topics.iter().position(|topic| *topic == tp.topic).unwrap_or(0);
+        Assignment::of(tp.clone(), epoch, route, None)
     }
 
     fn fetched(&mut self, event: FetchEvent) {

@@ -1,57 +1,12 @@
-//! Handlers that fail: what they may say, what is done about it, and the bounded stream that tells the user.
+//! Handlers that fail: what they may say, and the bounded stream that tells the user.
 
 use std::any::Any;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::ring::Ring;
-use crate::client::retry::BackoffConfig;
 use crate::client::types::TopicPartition;
 use crate::{Error, ErrorKind};
-
-/// What becomes of a message whose handler failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum OnFailure {
-    /// **Reported and committed**: the message is not handled again. The default, as in the Go dispatcher.
-    #[default]
-    Skip,
-    /// Reported and kept: commits never pass it, and it is handled again after a restart or by the next owner.
-    Hold,
-    /// Reported, and the subscription stops: what came before it in each partition is committed, nothing at or past it.
-    Stop,
-}
-
-impl OnFailure {
-    pub(crate) fn plan(&self) -> Plan {
-        let backoff = BackoffConfig { first: Duration::from_millis(100), max: Duration::from_secs(10) };
-        let last = match self {
-            Self::Skip => Last::Skip,
-            Self::Hold => Last::Hold,
-            Self::Stop => Last::Stop,
-        };
-        Plan { attempts: 1, backoff, last }
-    }
-}
-
-/// A failure policy as lanes follow it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
-    /// How often a handler is called for a record in place, at least 1.
-    pub(crate) attempts: u32,
-    /// Between two of these calls.
-    pub(crate) backoff: BackoffConfig,
-    /// What becomes of the record then.
-    pub(crate) last: Last,
-}
-
-/// What becomes of a record that is handled no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Last {
-    Skip,
-    Hold,
-    Stop,
-}
 
 /// Why a handler did not finish a record.
 #[derive(Debug)]

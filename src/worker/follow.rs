@@ -1,4 +1,5 @@
-//! What follows on a handler's end, in its lane: the next attempt in place, aftercare, and what the failure policy says.
+//! What follows on a handler's end, in its lane: the next attempt in place, the way to a retry topic or to the dead
+//! letters, aftercare, and what else the failure policy says.
 //! A record waits here in the lane's sets, never in a task of its own. What must stay true: a record leaves its lane as
 //! finished only when nothing follows any more, and one that was given up before its next attempt is never finished.
 
@@ -10,15 +11,18 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 
 use super::aftercare::Ending;
-use super::failure::{Failure, HandlerError, Last};
+use super::failure::{Failure, HandlerError};
+use super::forward::Destination;
 use super::job::{Job, Kept, Subject, Ticket};
 use super::lane::Lane;
 use super::pool::Shared;
-use super::record::{Assignment, Block, Record};
+use super::record::{Assignment, Block, Origin, Record};
+use super::retry::Last;
 use super::scheduler::{Done, End};
 use crate::client::retry::Backoff;
 use crate::client::types::TopicPartition;
 use crate::env::Env;
+use crate::wire::records::RecordView;
 use crate::{Error, Result};
 
 /// Aftercare of one record under way.
@@ -41,11 +45,25 @@ where
     #[inline]
     pub(super) fn keep(&self, record: &Record<B>) -> Option<Kept<B>> {
         let care = self.rules.aftercare.as_ref().is_some_and(|aftercare| aftercare.concerns(record));
-        if !care && self.rules.plan.attempts <= 1 {
+        if !care && !self.rules.plan.keeps() {
             return None;
         }
         let begun_ms = if care { self.env.wall_ms() } else { 0 };
-        Some(Kept { record: record.clone(), care, begun_ms, backoff: Backoff::new(self.rules.plan.backoff) })
+        let backoff = Backoff::new(self.rules.plan.backoff);
+        Some(Kept { record: record.clone(), care, begun_ms, ended_ms: 0, backoff, passing: None })
+    }
+
+    /// A record for its first attempt in place.
+    #[inline]
+    pub(super) fn first(&self, origin: &Arc<Origin<B>>, view: RecordView) -> Record<B> {
+        let record = Record::new(origin.clone(), view, 1);
+        match record.stage() {
+            0 => record,
+            stage => {
+                let said = self.rules.forward.as_ref().and_then(|forward| forward.attempts_before(&record));
+                record.after(self.rules.plan.attempts_before(stage, said))
+            }
+        }
     }
 
     /// A handler has ended: how its record ends, or `None` if something is waited for.
@@ -53,35 +71,98 @@ where
         let Subject { ticket, assignment, offset, kept } = subject;
         let Err(error) = result else {
             return match kept {
-                Some(kept) if kept.care => self.tend(*kept, ticket, End::Finished, Ok(())),
+                Some(kept) if kept.care => self.tend(*kept, ticket, End::Finished, Ok(()), false),
                 _ => Some(End::Finished),
             };
         };
         let unfit = error.is_unfit();
         let error = error.into_error(&assignment.tp, offset);
-        if let Some(mut kept) = kept {
-            if !unfit && kept.backoff.failures() + 1 < self.rules.plan.attempts {
-                tracing::debug!(target: "dispatcher::worker", %error, attempt = kept.record.attempt(), "to be tried again");
-                self.rules.meter.retried(&assignment.tp.topic);
-                let pause = self.env.random(|rng| kept.backoff.next(rng));
-                kept.record = kept.record.again();
-                let rest = rest(self.env.clone(), self.shared.clone(), assignment.clone(), pause);
-                self.running.push(Job::resting(rest, Subject { ticket, assignment, offset, kept: Some(kept) }));
-                return None;
-            }
-            if kept.care {
-                let end = self.failed(&error, &assignment.tp, offset);
-                return self.tend(*kept, ticket, end, Err(error));
+        let Some(mut kept) = kept else { return Some(self.failed(&error, &assignment.tp, offset)) };
+        let plan = self.rules.plan;
+        if !unfit && kept.backoff.failures() + 1 < plan.attempts {
+            let attempt = kept.record.attempt();
+            tracing::debug!(target: "dispatcher::worker", %error, attempt, "a handler failed: to be tried again");
+            self.rules.meter.retried(&assignment.tp.topic);
+            kept.record = kept.record.again();
+            self.rest(Subject { ticket, assignment, offset, kept: Some(kept) });
+            return None;
+        }
+        let stage = kept.record.stage();
+        if !unfit && stage < plan.stages {
+            tracing::debug!(target: "dispatcher::worker", %error, "a handler failed: to the next retry topic");
+            kept.passing = Some((Destination::Retry(stage + 1), error));
+        } else {
+            let end = self.failed(&error, &assignment.tp, offset);
+            match plan.last {
+                Last::DeadLetter => kept.passing = Some((Destination::DeadLetters, error)),
+                _ if kept.care => return self.tend(*kept, ticket, end, Err(error), false),
+                _ => return Some(end),
             }
         }
-        Some(self.failed(&error, &assignment.tp, offset))
+        kept.backoff.reset();
+        if kept.care {
+            kept.ended_ms = self.env.wall_ms();
+        }
+        self.forward(Subject { ticket, assignment, offset, kept: Some(kept) })
+    }
+
+    /// Waits before the next attempt at whatever failed.
+    fn rest(&mut self, mut subject: Subject<B>) {
+        let Some(kept) = &mut subject.kept else { return };
+        let pause = self.env.random(|rng| kept.backoff.next(rng));
+        let rest = rest(self.env.clone(), self.shared.clone(), subject.assignment.clone(), pause);
+        self.running.push(Job::resting(rest, subject));
+    }
+
+    /// Passes a record on. Until it is acknowledged, the record is unfinished.
+    pub(super) fn forward(&mut self, subject: Subject<B>) -> Option<End> {
+        let (Some(forward), Some(kept)) = (&self.rules.forward, &subject.kept) else { return Some(End::Held) };
+        let Some((to, cause)) = &kept.passing else { return Some(End::Held) };
+        let forward = forward.forward(kept.record.clone(), *to, cause.clone());
+        self.running.push(Job::forwarding(forward, subject));
+        None
+    }
+
+    /// An attempt to pass a record on has ended.
+    pub(super) fn forwarded(
+        &mut self,
+        mut kept: Box<Kept<B>>,
+        ticket: Ticket,
+        assignment: Arc<Assignment>,
+        result: Result<()>,
+    ) -> Option<End> {
+        let offset = kept.record.offset();
+        match (result, kept.passing.take()) {
+            (Ok(()), Some((to, cause))) if kept.care => {
+                self.tend(*kept, ticket, End::Finished, Err(cause), to != Destination::DeadLetters)
+            }
+            (Ok(()), _) => Some(End::Finished),
+            (Err(error), passing) => {
+                let kind = error.kind();
+                let text = format!("{} offset {offset} failed and could not be passed on: tried again", assignment.tp);
+                let error = error.wrap(kind, text);
+                tracing::warn!(target: "dispatcher::worker", "{error}");
+                self.shared.failures.push(Failure { record: Some((assignment.tp.clone(), offset)), error });
+                kept.passing = passing;
+                self.rest(Subject { ticket, assignment, offset, kept: Some(kept) });
+                None
+            }
+        }
     }
 
     /// Begins aftercare; what waits for the record's key or partition waits no longer.
-    fn tend(&mut self, kept: Kept<B>, ticket: Ticket, end: End, outcome: Result<(), Error>) -> Option<End> {
+    fn tend(
+        &mut self,
+        kept: Kept<B>,
+        ticket: Ticket,
+        end: End,
+        outcome: Result<(), Error>,
+        again: bool,
+    ) -> Option<End> {
         let Some(aftercare) = &self.rules.aftercare else { return Some(end) };
         let of = (kept.record.topic_partition().clone(), kept.record.offset());
-        let ending = Ending { begun_ms: kept.begun_ms, ended_ms: self.env.wall_ms(), outcome, again: false };
+        let ended_ms = if kept.ended_ms == 0 { self.env.wall_ms() } else { kept.ended_ms };
+        let ending = Ending { begun_ms: kept.begun_ms, ended_ms, outcome, again };
         let after = aftercare.after(kept.record, ending);
         let done = Done { tended: true, ..Ticket { key: None, ..ticket }.done(end) };
         self.tending.push(after.map(move |result| Tended { done, record: of, result }).boxed());
@@ -103,7 +184,7 @@ where
         self.rules.meter.failed(&tp.topic);
         self.shared.failures.push(Failure { record: Some((tp.clone(), offset)), error: error.clone() });
         match self.rules.plan.last {
-            Last::Skip => End::Finished,
+            Last::Skip | Last::DeadLetter => End::Finished,
             Last::Hold => End::Held,
             Last::Stop => {
                 self.shared.halt_for(error.clone());

@@ -1,4 +1,4 @@
-//! What a record in a lane waits for: its handler, or the pause before its next attempt. A place in the lane's set of
+//! What a record in a lane waits for: its handler, the pause before its next attempt, or its way to another topic. A place in the lane's set of
 //! running ones, with the record's ticket and the handler's time limit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,10 +11,12 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 
 use super::failure::HandlerError;
+use super::forward::Destination;
 use super::keys::KeyHash;
 use super::record::{Assignment, Record};
 use super::scheduler::{Done, End, PartId};
 use crate::client::retry::Backoff;
+use crate::{Error, Result};
 
 /// A box for one handler at a time, used again and again.
 pub(crate) type Slot<F> = Pin<Box<Option<F>>>;
@@ -46,8 +48,12 @@ pub(crate) struct Kept<B> {
     pub(crate) care: bool,
     /// When its handler was called first, in ms since 1970; 0 if no aftercare concerns it.
     pub(crate) begun_ms: i64,
+    /// When its last attempt had ended, if an aftercare concerns it and something else comes first; else 0.
+    pub(crate) ended_ms: i64,
     /// Counts the failures in place.
     pub(crate) backoff: Backoff,
+    /// It is handled no more: where it goes, and why.
+    pub(crate) passing: Option<(Destination, Error)>,
 }
 
 /// See the file's head.
@@ -71,6 +77,7 @@ enum Doing<F> {
     Spawned(JoinHandle<Result<(), HandlerError>>),
     /// Before the next attempt. True: there is to be none.
     Resting(BoxFuture<'static, bool>),
+    Forwarding(BoxFuture<'static, Result<()>>),
     Nothing,
 }
 
@@ -81,6 +88,8 @@ pub(crate) enum Ended {
     Rested,
     /// The partition is being taken away, or the subscription stops.
     Disturbed,
+    /// It is where it was to go, or that failed.
+    Forwarded(Result<()>),
 }
 
 /// A job that ended.
@@ -108,6 +117,11 @@ impl<B, F> Job<B, F> {
     /// A pause before the next attempt; its future tells whether there is to be none.
     pub(crate) fn resting(rest: BoxFuture<'static, bool>, subject: Subject<B>) -> Self {
         Self { doing: Doing::Resting(rest), subject: Some(subject), timeout: None }
+    }
+
+    /// On its way to another topic.
+    pub(crate) fn forwarding(forward: BoxFuture<'static, Result<()>>, subject: Subject<B>) -> Self {
+        Self { doing: Doing::Forwarding(forward), subject: Some(subject), timeout: None }
     }
 }
 
@@ -139,6 +153,7 @@ where
                 true => Ended::Disturbed,
                 false => Ended::Rested,
             }),
+            Doing::Forwarding(forward) => forward.as_mut().poll(cx).map(Ended::Forwarded),
             Doing::Nothing => Poll::Pending,
         };
         let ended = match (polled, &mut this.timeout) {
@@ -159,7 +174,7 @@ where
                 task.abort();
                 None
             }
-            Doing::Resting(_) | Doing::Nothing => None,
+            Doing::Resting(_) | Doing::Forwarding(_) | Doing::Nothing => None,
         };
         match this.subject.take() {
             Some(subject) => Poll::Ready(Finished { ended, subject, slot }),

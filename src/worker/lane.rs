@@ -35,7 +35,7 @@ pub(crate) struct Lane<B: Block, H, F> {
     index: usize,
     /// Handlers it may run at once.
     quota: usize,
-    /// Records whose handlers run, or that wait for their next attempt.
+    /// Records whose handlers run, that wait for their next attempt, or that go to another topic.
     pub(super) running: FuturesUnordered<Job<B, F>>,
     /// Records whose handlers have ended.
     pub(super) tending: FuturesUnordered<Tending>,
@@ -133,7 +133,7 @@ where
             let ticket = Ticket { part: run.part, seq: run.seq, index: run.index, key: None };
             run.index += 1;
             run.count -= 1;
-            match self.start(&origin, Record::new(origin.clone(), view, 1), ticket, None, cx) {
+            match self.start(&origin, self.first(&origin, view), ticket, None, cx) {
                 Some(End::Finished) => {
                     done.count += 1;
                     continue;
@@ -167,7 +167,7 @@ where
             return;
         }
         let ticket = Ticket { part: item.part, seq: item.seq, index: item.index, key: item.key };
-        let record = Record::new(item.origin.clone(), item.view, 1);
+        let record = self.first(&item.origin, item.view);
         if let Some(end) = self.start(&item.origin, record, ticket, None, cx) {
             self.done.push(ticket.done(end));
         }
@@ -230,12 +230,16 @@ where
         let ticket = subject.ticket;
         let end = match (ended, subject.kept) {
             (Ended::Handled(result), kept) => self.follow(Subject { kept, ..subject }, result),
+            (Ended::Forwarded(result), Some(kept)) => self.forwarded(kept, subject.ticket, subject.assignment, result),
+            (Ended::Rested, Some(kept)) if kept.passing.is_some() => {
+                self.forward(Subject { kept: Some(kept), ..subject })
+            }
             (Ended::Rested, Some(kept)) if !subject.assignment.is_closed() && !self.shared.is_halted() => {
                 let record = kept.record.clone();
                 let origin = record.origin().clone();
                 self.start(&origin, record, ticket, Some(*kept), cx)
             }
-            (Ended::Rested | Ended::Disturbed, _) => Some(End::Abandoned),
+            (Ended::Rested | Ended::Disturbed | Ended::Forwarded(_), _) => Some(End::Abandoned),
         };
         self.done.extend(end.map(|end| ticket.done(end)));
     }

@@ -78,6 +78,12 @@ pub(crate) struct Part<B> {
     goal: Option<i64>,
     /// A record could not be read.
     broken: bool,
+    /// What time it is, in ms since 1970, where records are delayed.
+    now_ms: i64,
+    /// The front record (its block and index) and when it is due, once somebody looked.
+    front_due: Option<(u64, u32, i64)>,
+    /// It is not, since [`take_news`](Self::take_news).
+    news: bool,
 }
 
 impl<B: Block> Part<B> {
@@ -102,6 +108,9 @@ impl<B: Block> Part<B> {
             until,
             goal: None,
             broken: false,
+            now_ms: 0,
+            front_due: None,
+            news: false,
         }
     }
 
@@ -160,10 +169,50 @@ impl<B: Block> Part<B> {
             return false;
         }
         match rules.order {
-            Order::None => self.queued > 0,
-            Order::Partition => self.queued > 0 && self.in_flight == self.tended,
-            Order::Key => self.keys.has_next() || (!self.queue.is_empty() && self.keys.has_room()),
+            Order::None => self.has_runs(),
+            Order::Partition => self.has_runs() && self.in_flight == self.tended,
+            Order::Key => {
+                self.keys.has_next() || (!self.queue.is_empty() && self.keys.has_room() && self.due().is_none())
+            }
         }
+    }
+
+    fn has_runs(&self) -> bool {
+        self.queued > 0 && (self.due().is_none() || !self.returned.is_empty())
+    }
+
+    pub(crate) fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+    }
+
+    /// When the front record is due, if that is known and not over.
+    pub(crate) fn due(&self) -> Option<i64> {
+        self.front_due.map(|(_, _, due)| due).filter(|due| *due > self.now_ms && !self.assignment.is_closed())
+    }
+
+    /// Whether a record was found that is not due, since the last question.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether the record at `at` of the front block may be handed out now. A delay counts from the record's timestamp,
+    /// but no longer than from when it was first looked at: other clocks, or liars, may have set it.
+    fn is_due(&mut self, mut at: Cursor) -> bool {
+        let (Some(delayed), Some(front)) = (self.assignment.delayed, self.queue.front()) else { return true };
+        let (seq, index) = (front.seq, at.index);
+        let due = match self.front_due {
+            Some((of, place, due)) if (of, place) == (seq, index) => due,
+            _ => {
+                // Bytes that are no record are found out by whoever takes them.
+                let Ok(Some(view)) = front.origin.block.batch().next(&mut at) else { return true };
+                let by = i64::try_from(delayed.by.as_millis()).unwrap_or(i64::MAX);
+                view.timestamp.min(self.now_ms).saturating_add(by)
+            }
+        };
+        let is_due = due <= self.now_ms;
+        self.news |= !is_due;
+        self.front_due = (!is_due).then_some((seq, index, due));
+        is_due
     }
 
     /// How many more may be unfinished or held.
@@ -212,6 +261,7 @@ impl<B: Block> Part<B> {
 
     /// The next at most `max` records of the front block.
     fn next_run(&mut self, id: PartId, max: u32) -> Option<Run<B>> {
+        let max = if self.assignment.delayed.is_some() { 1 } else { max };
         loop {
             let front = self.queue.front_mut()?;
             let mut index = front.at.index - front.from;
@@ -231,6 +281,9 @@ impl<B: Block> Part<B> {
                         continue;
                     }
                 }
+            }
+            if !self.is_due(at) {
+                return None;
             }
             let count = left.min(max);
             let mut next = at;
@@ -279,11 +332,16 @@ impl<B: Block> Part<B> {
                 self.queue.pop_front();
                 continue;
             }
+            let (at, finished) = (front.at, front.patchy && self.tracker.is_finished(front.seq, index));
+            if !finished && !self.is_due(at) {
+                break;
+            }
+            let Some(front) = self.queue.front_mut() else { break };
             let Ok(Some(view)) = front.origin.block.batch().next(&mut front.at) else {
                 self.broken = true;
                 break;
             };
-            if front.patchy && self.tracker.is_finished(front.seq, index) {
+            if finished {
                 continue;
             }
             let key = view.key.clone().map(|range| key_hash(front.origin.block.batch().bytes_of(range)));
@@ -339,6 +397,7 @@ impl<B: Block> Part<B> {
         self.queue.clear();
         self.returned.clear();
         self.keys = Keys::default();
+        self.front_due = None;
         self.queued = 0;
     }
 

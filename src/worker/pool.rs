@@ -12,9 +12,11 @@ use tokio::task::JoinHandle;
 
 use super::aftercare::Aftercare;
 use super::events::Events;
-use super::failure::{Failures, HandlerError, Plan};
+use super::failure::{Failures, HandlerError};
+use super::forward::Forward;
 use super::lane::Lane;
 use super::record::{Block, Record};
+use super::retry::Plan;
 use super::scheduler::{Done, Scheduler, Work};
 use crate::env::{Env, lock};
 use crate::telemetry::meter::ConsumerMeter;
@@ -26,6 +28,7 @@ pub(crate) struct LaneRules<B> {
     pub(crate) plan: Plan,
     pub(crate) aftercare: Option<Arc<dyn Aftercare<B>>>,
     pub(crate) meter: Arc<ConsumerMeter>,
+    pub(crate) forward: Option<Arc<dyn Forward<B>>>,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) spawn_each: bool,
     /// Records of one partition run one after another.
@@ -34,7 +37,7 @@ pub(crate) struct LaneRules<B> {
 
 impl<B> Clone for LaneRules<B> {
     fn clone(&self) -> Self {
-        Self { aftercare: self.aftercare.clone(), meter: self.meter.clone(), ..*self }
+        Self { aftercare: self.aftercare.clone(), meter: self.meter.clone(), forward: self.forward.clone(), ..*self }
     }
 }
 
@@ -49,7 +52,7 @@ pub(crate) struct Shared<B> {
     /// Told when a pause ends.
     resumed: Notify,
     lanes: AtomicUsize,
-    /// The error that stopped the consumer under [`Last::Stop`](super::failure::Last::Stop).
+    /// The error that stopped the consumer under [`Last::Stop`](super::retry::Last::Stop).
     first: OnceLock<Error>,
     pub(crate) failures: Failures,
     pub(crate) events: Events,
@@ -193,7 +196,7 @@ impl<B: Block> Shared<B> {
         self.halt();
     }
 
-    /// The error of the first handler that failed under [`Last::Stop`](super::failure::Last::Stop).
+    /// The error of the first handler that failed under [`Last::Stop`](super::retry::Last::Stop).
     pub(crate) fn first_failure(&self) -> Error {
         self.first.get().cloned().unwrap_or_else(|| Error::new(ErrorKind::Handler, "a handler failed"))
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -34,6 +35,15 @@ impl Block for FetchedBatch {
     }
 }
 
+/// What a partition of a retry topic is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delayed {
+    /// How many retry topics its records have come to, this one included.
+    pub(crate) stage: u32,
+    /// They are handled so long after their timestamps.
+    pub(crate) by: Duration,
+}
+
 /// One assignment of one partition, as its records see it.
 #[derive(Debug)]
 pub(crate) struct Assignment {
@@ -43,6 +53,8 @@ pub(crate) struct Assignment {
     pub(crate) cancel: Cancel,
     /// The number of its topic among the subscription's.
     pub(crate) route: usize,
+    /// Of a retry topic.
+    pub(crate) delayed: Option<Delayed>,
     /// No further record of it may start.
     closed: AtomicBool,
 }
@@ -50,11 +62,11 @@ pub(crate) struct Assignment {
 impl Assignment {
     #[cfg(test)]
     pub(crate) fn new(tp: TopicPartition, epoch: AssignmentEpoch) -> Arc<Self> {
-        Self::of(tp, epoch, 0)
+        Self::of(tp, epoch, 0, None)
     }
 
-    pub(crate) fn of(tp: TopicPartition, epoch: AssignmentEpoch, route: usize) -> Arc<Self> {
-        Arc::new(Self { tp, epoch, cancel: Cancel::default(), route, closed: AtomicBool::new(false) })
+    pub(crate) fn of(tp: TopicPartition, epoch: AssignmentEpoch, route: usize, delayed: Option<Delayed>) -> Arc<Self> {
+        Arc::new(Self { tp, epoch, cancel: Cancel::default(), route, delayed, closed: AtomicBool::new(false) })
     }
 
     /// Stops records that were taken but not started.
@@ -92,7 +104,7 @@ impl<B> Clone for Record<B> {
 impl Record<FetchedBatch> {
     /// The records of a batch that was read without a group. Bytes that are no records end them.
     pub(crate) fn all_of(batch: &Arc<FetchedBatch>) -> Vec<Self> {
-        let assignment = Assignment::of((*batch.tp).clone(), batch.epoch, 0);
+        let assignment = Assignment::of((*batch.tp).clone(), batch.epoch, 0, None);
         let origin = Arc::new(Origin { block: batch.clone(), assignment });
         let mut at = batch.start();
         let next = || batch.batch.next(&mut at).ok().flatten();
@@ -131,6 +143,16 @@ impl<B: Block> Record<B> {
     /// The same one, for its next attempt.
     pub(crate) fn again(&self) -> Self {
         Self { attempt: self.attempt.saturating_add(1), ..self.clone() }
+    }
+
+    /// Counts on from attempts made elsewhere.
+    pub(super) fn after(self, attempts: u32) -> Self {
+        Self { attempt: attempts.saturating_add(1), ..self }
+    }
+
+    /// How many retry topics it has come to.
+    pub(crate) fn stage(&self) -> u32 {
+        self.origin.assignment.delayed.map_or(0, |delayed| delayed.stage)
     }
 
     pub(super) fn origin(&self) -> &Arc<Origin<B>> {

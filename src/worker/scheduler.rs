@@ -209,6 +209,8 @@ impl<B: Block> Scheduler<B> {
             let n = part.take(id, self.rules, want - taken, work);
             let broken = part.is_broken();
             taken += n;
+            // The driver keeps the time.
+            self.signal |= part.take_news();
             self.raise_alarm(broken);
             if n > 0 {
                 self.list(slot);
@@ -326,6 +328,28 @@ impl<B: Block> Scheduler<B> {
 
     pub(crate) fn resume(&mut self) {
         self.paused = false;
+    }
+
+    /// What time it is, in ms since 1970, for partitions whose records are delayed.
+    pub(crate) fn set_now(&mut self, now_ms: i64) {
+        for slot in 0..self.parts.len() {
+            if let Some(part) = &mut self.parts[slot]
+                && part.assignment.delayed.is_some()
+            {
+                part.set_now(now_ms);
+                self.list(slot as u32);
+            }
+        }
+    }
+
+    /// When the next record of any partition is due that waits for that.
+    pub(crate) fn next_due(&self) -> Option<i64> {
+        self.parts.iter().flatten().filter_map(Part::due).min()
+    }
+
+    /// When the next record of this assignment is due, if it waits for that.
+    pub(crate) fn due(&self, id: PartId) -> Option<i64> {
+        self.part(id).and_then(Part::due)
     }
 
     /// Tells when all below `offset` has ended.
@@ -452,6 +476,9 @@ fn get<B>(parts: &mut [Option<Part<B>>], id: PartId) -> Option<&mut Part<B>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::record::Delayed;
     use super::super::testkit::TestBlock;
     use super::*;
     use crate::client::types::TopicPartition;
@@ -497,6 +524,47 @@ mod tests {
             }
             assert_eq!(scheduler.watermark(id), Some(5));
             assert_eq!(Arc::strong_count(&block), 1, "{order:?}: the block is kept");
+        }
+    }
+
+    #[test]
+    fn a_delayed_record_waits_alone_and_no_longer_than_its_delay() {
+        for order in [Order::None, Order::Partition, Order::Key] {
+            let (mut scheduler, other) = scheduler(order);
+            let delayed = Some(Delayed { stage: 1, by: Duration::from_millis(100) });
+            let assignment = Assignment::of(TopicPartition::new("r", 0), AssignmentEpoch(2), 0, delayed);
+            let (id, free) = (
+                scheduler.attach(assignment, 0, -1, Inherited::default(), None),
+                scheduler.attach(other, 0, -1, Inherited::default(), None),
+            );
+            // The records' times are their places in the batch.
+            scheduler.set_now(1_000);
+            let block = |base| vec![Prepared::new(Arc::new(TestBlock::new(base, 3))).unwrap().unwrap()];
+            let take = |scheduler: &mut Scheduler<TestBlock>, now: i64| {
+                scheduler.set_now(now);
+                let mut work = Work::default();
+                let taken = scheduler.take(10, &mut work) + scheduler.take(10, &mut work);
+                let runs = work.runs.drain(..).map(|r| (r.part, r.seq, r.index, r.count, None));
+                let items = work.items.drain(..).map(|i| (i.part, i.seq, i.index, 1, i.key));
+                for (part, seq, index, count, key) in runs.chain(items).collect::<Vec<_>>() {
+                    scheduler.complete(Done { part, seq, index, count, key, end: End::Finished, tended: false });
+                }
+                taken
+            };
+            // A clock that is behind the records' times: they count as made now.
+            scheduler.set_now(-50);
+            scheduler.push(id, block(0), 3);
+            scheduler.push(free, block(0), 3);
+            assert_eq!(take(&mut scheduler, -50), 3, "{order:?}: of the other partition");
+            assert!(scheduler.take_signal());
+            assert_eq!((scheduler.next_due(), scheduler.due(free)), (Some(50), None));
+            assert!(!scheduler.has_work());
+            assert_eq!(take(&mut scheduler, 49), 0);
+            assert_eq!(take(&mut scheduler, 50), 1, "{order:?}");
+            assert_eq!(take(&mut scheduler, 100), 0);
+            assert_eq!(scheduler.next_due(), Some(101));
+            assert_eq!(take(&mut scheduler, 1_000), 2, "{order:?}");
+            assert_eq!((scheduler.watermark(id), scheduler.next_due()), (Some(3), None));
         }
     }
 }

@@ -2,7 +2,7 @@
 //! whether the subscription is paused.
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::consumer::{Driver, Owned};
 use super::events::SubscriptionEvent;
@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// Between two attempts to find out where logs end.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A partition whose next record is due later than this is read no further until then.
+const SHUT_FROM: Duration = Duration::from_secs(1);
 
 /// Where the logs of these partitions end.
 pub(super) type Ends = Pin<Box<dyn Future<Output = (Vec<(TopicPartition, AssignmentEpoch)>, Found)> + Send>>;
@@ -32,8 +35,11 @@ where
         let resumed = self.paused && !paused;
         if paused != self.paused {
             self.paused = paused;
-            let guards = self.owned.values().filter_map(|owned| match owned {
-                Owned::Running(running) => running.guard.as_ref(),
+            let guards = self.owned.values_mut().filter_map(|owned| match owned {
+                Owned::Running(running) => {
+                    running.shut = false;
+                    running.guard.as_ref()
+                }
                 Owned::Starting(_) => None,
             });
             guards.for_each(|guard| if paused { guard.pause() } else { guard.resume() });
@@ -47,6 +53,35 @@ where
             });
             self.seek_ends(all.collect(), None);
         }
+    }
+
+    /// Lets retry topics hand out what is due now, and reads no further where nothing is for long. Returns when to look
+    /// again.
+    pub(super) fn look_at_delays(&mut self) -> Option<Instant> {
+        if self.config.retries.is_empty() {
+            return None;
+        }
+        let now_ms = self.env.wall_ms();
+        let next = self.shared.with(|s| {
+            s.set_now(now_ms);
+            s.next_due()
+        });
+        let wait = |due: i64| Duration::from_millis(due.saturating_sub(now_ms).max(1).unsigned_abs());
+        for owned in self.owned.values_mut() {
+            let Owned::Running(running) = owned else { continue };
+            if running.assignment.delayed.is_none() || self.paused {
+                continue;
+            }
+            let due = self.shared.with(|s| s.due(running.id));
+            let shut = due.is_some_and(|due| wait(due) > SHUT_FROM);
+            if shut != running.shut
+                && let Some(guard) = &running.guard
+            {
+                running.shut = shut;
+                if shut { guard.pause() } else { guard.resume() }
+            }
+        }
+        next.map(|due| self.env.now() + wait(due))
     }
 
     /// Asks where these logs end now.

@@ -68,7 +68,7 @@ impl Member {
         let builder = Dispatcher::builder(bootstrap.split(',')).client_id(&reading.client_id);
         let builder = builder.session_timeout(reading.session_timeout).heartbeat_interval(reading.heartbeat_interval);
         let dispatcher = builder.connect().await.unwrap();
-        let (order, concurrency, on_failure) = (reading.order, reading.concurrency, reading.on_failure);
+        let (order, concurrency, on_failure) = (reading.order, reading.concurrency, reading.on_failure.clone());
         let (assignors, instance_id) = (reading.assignors.clone(), reading.instance_id.clone());
         let (events, reading) = (log.clone(), reading.clone());
         let handler = move |message: Message| {

@@ -108,7 +108,7 @@ impl Member {
             .group_exact(ctx.group())
             .concurrency(group.concurrency)
             .order(group.order)
-            .on_failure(group.on_failure)
+            .on_failure(group.on_failure.clone())
             .assignors(assignors.iter().copied())
             .session_timeout(group.session_timeout)
             .commit_interval(group.commit_interval)
@@ -224,7 +224,7 @@ impl Drop for Call {
         }
         let group = &self.ctx.plan.group;
         let timed_out = group.handler_timeout.is_some_and(|limit| self.ctx.time() >= self.started + limit);
-        if timed_out && World::failure_finishes(group.on_failure) {
+        if timed_out && World::failure_finishes(&group.on_failure) {
             self.end(true);
         } else {
             self.ctx.world().dropped(self.token);
@@ -262,7 +262,7 @@ async fn handle(ctx: Arc<Ctx>, life: usize, message: Message) -> Result<(), &'st
     }
     ctx.log(|| format!("  {name}: ends after {time:?}"));
     if !calm && attempt == 1 && (dice >> 24) % 1000 < group.failing {
-        call.end(World::failure_finishes(group.on_failure));
+        call.end(World::failure_finishes(&group.on_failure));
         if dice >> 40 & 1 == 0 {
             return Err("simulated");
         }

@@ -405,7 +405,7 @@ impl World {
     }
 
     /// A failure under this policy ends its record.
-    pub(crate) fn failure_finishes(on_failure: OnFailure) -> bool {
+    pub(crate) fn failure_finishes(on_failure: &OnFailure) -> bool {
         matches!(on_failure, OnFailure::Skip)
     }
 }

@@ -37,16 +37,17 @@ impl Responder {
     async fn answer(&self, message: &Message, ending: &Ending) -> Result<()> {
         let mut wishes = message.wishes();
         if self.publish_errors {
-            let place = if message.go().is_some() { Place::Anywhere } else { Place::Partition(message.partition()) };
+            let place = if message.go().is_some() { Place::Anywhere } else { Place::Partition(message.home().1) };
             wishes.errors.get_or_insert(place);
         }
         let env = self.dispatcher.env();
+        let (topic, partition, offset) = message.home();
         let error = ending.outcome.as_ref().err().map(|error| text_of(error).into());
         let answer = Answer {
             id: message.id().unwrap_or_default(),
-            topic: message.topic().into(),
-            partition: message.partition(),
-            offset: message.offset(),
+            topic,
+            partition,
+            offset,
             group: (&*self.group).into(),
             error,
             attempt: message.attempt(),
@@ -70,7 +71,7 @@ impl Responder {
     }
 
     async fn send(&self, message: &Message, answer: &Answer<'_>, helper: Helper, place: Place) -> Result<()> {
-        let topic = self.dispatcher.helper_producer(&helper.of(message.topic())?).await?;
+        let topic = self.dispatcher.helper_producer(&helper.of(&answer.topic)?).await?;
         let choice = match place {
             // A sender's partition that is not there would be no reason to keep from everybody else.
             Place::Partition(p) if p < topic.partitions() as i32 => Choice::Partition(p),

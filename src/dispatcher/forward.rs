@@ -1,0 +1,244 @@
+//! Where failed messages go: names and settings of retry topics, and the writing of records there and to the
+//! dead-letter topic, as they are but for the headers that tell of the failure. The worker decides when.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::core::Dispatcher;
+use super::origin::Origin;
+use crate::client::fetch::FetchedBatch;
+use crate::client::producer::{Choice, RecordParts};
+use crate::client::types::TopicName;
+use crate::envelope::{self, SentMs};
+use crate::error::{Error, ErrorKind, Result};
+use crate::worker::{ConsumerConfig, Destination, Forward, Record, RetryTopic};
+
+/// An error's text is cut here.
+const MAX_ERROR: usize = 1_024;
+/// Kafka's limit on topic names.
+const MAX_NAME: usize = 249;
+/// Kept in a retry topic beyond its delay.
+const RETENTION_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// How far ahead of our clock a dead letter's time may be, else it gets ours.
+const AHEAD_MS: i64 = 60_000;
+
+pub(super) type Forwarding = Option<Arc<dyn Forward<FetchedBatch>>>;
+
+/// The retry topics of a subscription, and who writes to them; nothing if its policy needs none.
+pub(super) fn prepare(
+    dispatcher: &Dispatcher,
+    group: &str,
+    config: &ConsumerConfig,
+) -> Result<(Vec<RetryTopic>, Forwarding)> {
+    let delays = config.on_failure.delays();
+    let mut retries = Vec::with_capacity(config.topics.len() * delays.len());
+    for (route, topic) in config.topics.iter().enumerate() {
+        for (stage, delay) in (1..).zip(delays) {
+            let topic: TopicName = retry_topic(topic, group, stage).into();
+            retries.push(RetryTopic { topic, route, stage, delay: *delay });
+        }
+    }
+    let dead = config.on_failure.dead_letters();
+    let read = || config.topics.iter().chain(retries.iter().map(|retry| &retry.topic));
+    if let Some(dead) = dead
+        && read().any(|topic| **topic == *dead)
+    {
+        let text = format!("the dead letters of this subscription would come back to it: {dead} is one of its topics");
+        return Err(Error::new(ErrorKind::InvalidConfig, format!("{text}; name another")));
+    }
+    if let Some(retry) = retries.iter().find(|retry| config.topics.contains(&retry.topic)) {
+        let text = format!("{} is read already, for messages that failed: do not subscribe to it", retry.topic);
+        return Err(Error::new(ErrorKind::InvalidConfig, text));
+    }
+    if dead.is_none() && retries.is_empty() {
+        return Ok((retries, None));
+    }
+    let forwarder = Forwarder {
+        dispatcher: dispatcher.clone(),
+        group: group.into(),
+        retries: retries.clone(),
+        dead: dead.map(Arc::from),
+    };
+    Ok((retries, Some(Arc::new(forwarder))))
+}
+
+/// Makes what failed messages are written to, or with `make` false finds out whether it is there.
+pub(super) async fn make_topics(dispatcher: &Dispatcher, config: &ConsumerConfig, make: bool) -> Result<()> {
+    for retry in &config.retries {
+        let retention = RETENTION_MS.saturating_add(retry.delay.as_millis() as u64);
+        let configs = [("cleanup.policy", "delete".to_owned()), ("retention.ms", retention.to_string())];
+        dispatcher.ensure_helper(&retry.topic, &configs, make).await?;
+    }
+    if let Some(dead) = config.on_failure.dead_letters() {
+        dispatcher.ensure_helper(dead, &[("cleanup.policy", "delete".to_owned())], make).await?;
+    }
+    Ok(())
+}
+
+/// `<topic>.<group>.retry.<n>`. The group's part has no dots, so that no two pairs of topic and group share a name; what
+/// had to be changed or cut is told apart by a checksum.
+fn retry_topic(topic: &str, group: &str, stage: u32) -> String {
+    let tail = format!(".retry.{stage}");
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let legal: String = group.chars().map(|c| if is_legal(c) { c } else { '-' }).collect();
+    let name = format!("{topic}.{legal}{tail}");
+    if legal == group && name.len() <= MAX_NAME {
+        return name;
+    }
+    let sum = format!("-{:08x}", crc32c::crc32c(format!("{topic}\0{group}").as_bytes()));
+    let room = MAX_NAME - 1 - tail.len() - sum.len();
+    // All characters are of one byte.
+    let group_len = legal.len().min(room.saturating_sub(topic.len()).max(room / 2));
+    let topic_len = topic.len().min(room - group_len);
+    format!("{}.{}{sum}{tail}", &topic[..topic_len], &legal[..group_len])
+}
+
+/// Writes failed records of one subscription.
+struct Forwarder {
+    dispatcher: Dispatcher,
+    group: Arc<str>,
+    retries: Vec<RetryTopic>,
+    dead: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Forwarder({})", self.group)
+    }
+}
+
+impl Forward<FetchedBatch> for Forwarder {
+    fn attempts_before(&self, record: &Record<FetchedBatch>) -> Option<u32> {
+        let said = last_header(record, envelope::FAILED_ATTEMPTS).and_then(envelope::parse_sent_ms)?;
+        Some(u32::try_from(said).unwrap_or(u32::MAX))
+    }
+
+    fn forward(&self, record: Record<FetchedBatch>, to: Destination, cause: Error) -> BoxFuture<'static, Result<()>> {
+        let topic = match to {
+            Destination::DeadLetters => self.dead.clone(),
+            Destination::Retry(stage) => {
+                let is_it = |retry: &&RetryTopic| retry.route == record.route() && retry.stage == stage;
+                self.retries.iter().find(is_it).map(|retry| retry.topic.clone())
+            }
+        };
+        let (dispatcher, group) = (self.dispatcher.clone(), self.group.clone());
+        Box::pin(async move {
+            let Some(topic) = topic else {
+                return Err(Error::new(ErrorKind::InvalidConfig, "there is no topic for failed messages: name one"));
+            };
+            let written = write(&dispatcher, &group, &topic, &record, to, &cause).await;
+            if written.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnknownTopic) {
+                // Somebody removed it: the next attempt makes it again.
+                dispatcher.forget_topic(&topic);
+            }
+            written
+        })
+    }
+}
+
+fn last_header<'a>(record: &'a Record<FetchedBatch>, name: &str) -> Option<&'a [u8]> {
+    record.headers().filter(|(n, _)| *n == name.as_bytes()).last().and_then(|(_, value)| value)
+}
+
+/// Ends when the topic has the record.
+async fn write(
+    dispatcher: &Dispatcher,
+    group: &str,
+    topic: &str,
+    record: &Record<FetchedBatch>,
+    to: Destination,
+    cause: &Error,
+) -> Result<()> {
+    let producer = dispatcher.producer_topic(topic).await?;
+    let here = record.topic_partition();
+    let told = match record.stage() {
+        // Headers of former failures are of a message that somebody has sent again.
+        0 => None,
+        _ => Origin::read(|name| last_header(record, name)),
+    };
+    let (origin, partition, offset, timestamp) = match &told {
+        Some(o) => (o.topic.as_str(), o.partition, o.offset, o.timestamp),
+        None => (&*here.topic, here.partition, record.offset(), record.timestamp()),
+    };
+    let now = dispatcher.env().wall_ms();
+    let decimal = SentMs::new;
+    let (partition, offset) = (decimal(partition.into()), decimal(offset));
+    let (since, at, attempts) = (decimal(timestamp), decimal(now), decimal(record.attempt().into()));
+    let error = cause.to_string();
+    // Names are text in Kafka.
+    let kept: Vec<_> = record
+        .headers()
+        .filter(|(name, _)| !envelope::is_of_failed(name))
+        // Whoever asked is answered now, and not by the readers of the dead letters.
+        .filter(|(name, _)| to != Destination::DeadLetters || !envelope::is_wish(name))
+        .map(|(name, value)| (String::from_utf8_lossy(name), value))
+        .collect();
+    let ours = [
+        (envelope::ORIGIN_TOPIC, origin.as_bytes()),
+        (envelope::ORIGIN_PARTITION, partition.as_bytes()),
+        (envelope::ORIGIN_OFFSET, offset.as_bytes()),
+        (envelope::FAILED_GROUP, group.as_bytes()),
+        (envelope::FAILED_ERROR, cut(&error).as_bytes()),
+        (envelope::FAILED_ATTEMPTS, attempts.as_bytes()),
+        (envelope::FAILED_AT, at.as_bytes()),
+        (envelope::ORIGIN_TIMESTAMP, since.as_bytes()),
+    ];
+    // A record without a time says so by having none.
+    let ours = &ours[..ours.len() - usize::from(timestamp < 0)];
+    let kept = kept.iter().map(|(name, value)| (&**name, *value));
+    let headers: Vec<_> = kept.chain(ours.iter().map(|(name, value)| (*name, Some(*value)))).collect();
+    // A delay counts from when the record comes into its retry topic, which must not take it for an old one either.
+    let timestamp = match to {
+        // Brokers refuse times that are too far ahead.
+        Destination::DeadLetters => Some(timestamp).filter(|ms| (0..=now.saturating_add(AHEAD_MS)).contains(ms)),
+        Destination::Retry(_) => Some(now),
+    };
+    let parts = RecordParts { timestamp, key: record.key(), value: record.value(), headers: &headers };
+    producer.append(Choice::Auto, &parts).await?.await.map(|_| ())
+}
+
+/// An error's text, as much as goes into a header.
+fn cut(text: &str) -> &str {
+    let end = (0..=MAX_ERROR.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatcher::validate;
+
+    #[test]
+    fn an_error_is_cut_between_two_characters() {
+        assert_eq!(cut("short"), "short");
+        let text = cut(&"é".repeat(1_000)).len();
+        assert_eq!((text, cut(&format!("x{}", "é".repeat(1_000))).len()), (1_024, 1_023));
+    }
+
+    #[test]
+    fn retry_topics_have_legal_names_of_their_own() {
+        assert_eq!(retry_topic("orders", "billing", 1), "orders.billing.retry.1");
+        assert!(retry_topic("orders", "billing:orders", 2).starts_with("orders.billing-orders-"));
+        let (long, colons, group) = ("t".repeat(249), ":".repeat(300), "g".repeat(300));
+        let pairs = [
+            ("a.b", "c"),
+            ("a", "b.c"),
+            ("a", "b-c"),
+            ("a", "b:c"),
+            ("orders", "日本"),
+            (&long, "g"),
+            (&long, &group),
+            ("t", &group),
+            (&long, &colons),
+        ];
+        let names: std::collections::BTreeSet<_> = pairs.iter().map(|(t, g)| retry_topic(t, g, 16)).collect();
+        assert_eq!(names.len(), pairs.len());
+        for name in &names {
+            validate::topic(name).unwrap();
+            assert!(name.ends_with(".retry.16"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Messages that fail, on the embedded cluster and in virtual time: attempts in place, retry topics with delays, dead
+//! letters, and what their headers tell.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dispatcher::embedded::EmbeddedCluster;
+use dispatcher::{Dispatcher, Error, ErrorKind, Message, OnFailure, RetryPolicy, Subscription};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Each call of a handler: the message's text, its attempt, the topic it was read from, and when.
+type Calls = Arc<Mutex<Vec<(String, u32, String, Duration)>>>;
+
+async fn start() -> (EmbeddedCluster, Dispatcher) {
+    let cluster = EmbeddedCluster::builder().brokers(2).topic("t", 2).seed(1).start().await.unwrap();
+    let dispatcher = connect(&cluster).await;
+    (cluster, dispatcher)
+}
+
+/// With the default of 3 replicas: helper topics have to do with 2.
+async fn connect(cluster: &EmbeddedCluster) -> Dispatcher {
+    let builder = Dispatcher::builder(cluster.brokers()).network(&cluster.network());
+    builder.metadata_max_age(5 * SECOND).connect().await.unwrap()
+}
+
+fn text(message: &Message) -> String {
+    String::from_utf8_lossy(message.value().unwrap_or_default()).into_owned()
+}
+
+/// Handles what `fails` says otherwise for a text and an attempt.
+async fn subscribe(
+    dispatcher: &Dispatcher,
+    policy: impl Into<OnFailure>,
+    calls: &Calls,
+    fails: impl Fn(&str, u32) -> bool + Send + Sync + 'static,
+) -> Subscription {
+    let (calls, began) = (calls.clone(), Instant::now());
+    let handler = move |message: Message| {
+        let call = (text(&message), message.attempt(), message.topic().to_owned(), began.elapsed());
+        let failed = fails(&call.0, call.1);
+        calls.lock().unwrap().push(call);
+        async move { if failed { Err("as told") } else { Ok(()) } }
+    };
+    dispatcher.subscribe("t", handler).group("g").concurrency(4).on_failure(policy.into()).start().await.unwrap()
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..6_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(SECOND / 50).await;
+    }
+    panic!("{what}: not within two minutes");
+}
+
+async fn lag(dispatcher: &Dispatcher, topic: &str) -> i64 {
+    dispatcher.consume_status_exact(topic, "g:t").await.map_or(-1, |status| status.total_lag())
+}
+
+/// All messages of a topic.
+async fn read(dispatcher: &Dispatcher, topic: &str) -> Vec<Message> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let into = seen.clone();
+    let subscribe = dispatcher.subscribe(topic, move |message: Message| {
+        into.lock().unwrap().push(message.detach());
+        async { Ok::<_, Error>(()) }
+    });
+    subscribe.group("reader").until_end().start().await.unwrap().join().await.unwrap();
+    std::mem::take(&mut *seen.lock().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_the_message_as_it_was_with_the_cause_in_headers() {
+    let (_cluster, dispatcher) = start().await;
+    let calls = Calls::default();
+    let policy = OnFailure::Retry(RetryPolicy::new(2).dead_letter("dead"));
+    let subscription = subscribe(&dispatcher, policy, &calls, |text, _| text == "bad").await;
+    for n in 0..10 {
+        dispatcher.send("t", format!("good {n}")).key("k").await.unwrap();
+    }
+    let send =
+        dispatcher.send("t", "bad").key("k").header("shop", "7").header("shop", "8").timestamp(1_600_000_000_000);
+    let sent = send.header("dispatcher-origin-topic", "a-lie").await.unwrap();
+    dispatcher.send("t", "last").key("k").await.unwrap();
+    eventually("all is committed", async || lag(&dispatcher, "t").await == 0).await;
+
+    let letters = read(&dispatcher, "dead").await;
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!((letter.value(), letter.key()), (Some(&b"bad"[..]), Some(&b"k"[..])));
+    assert_eq!((letter.id().as_deref(), letter.timestamp()), (sent.id(), 1_600_000_000_000));
+    let users: Vec<_> = letter.user_headers().collect();
+    assert_eq!(users, [(&b"shop"[..], Some(&b"7"[..])), (&b"shop"[..], Some(&b"8"[..]))]);
+    let origin = letter.origin().unwrap();
+    assert_eq!((origin.topic(), origin.partition(), Some(origin.offset())), ("t", sent.partition(), sent.offset()));
+    assert_eq!((origin.timestamp(), origin.attempts(), origin.group()), (1_600_000_000_000, 3, Some("g:t")));
+    assert!(origin.error().unwrap().contains("as told") && origin.failed_ms() > Some(1_600_000_000_000));
+    assert!(letter.headers().filter(|(name, _)| *name == b"dispatcher-origin-topic").count() == 1);
+
+    // In place, in the key's order.
+    let order: Vec<_> = calls.lock().unwrap().iter().map(|c| (c.0.clone(), c.1)).collect();
+    let good = (0..10).map(|n| (format!("good {n}"), 1));
+    let rest = [("bad", 1), ("bad", 2), ("bad", 3), ("last", 1)].map(|(text, attempt)| (text.to_owned(), attempt));
+    assert_eq!(order, good.chain(rest).collect::<Vec<_>>());
+    let failure = subscription.errors().next().await.unwrap();
+    assert_eq!(failure.offset(), sent.offset());
+    assert_eq!(dispatcher.describe_topic("dead").await.unwrap().replicas(), 2);
+    assert_eq!(subscription.stop().await.unwrap().unfinished(), 0);
+    assert!(subscription.errors().next().await.is_none(), "attempts before the last are not told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn through_retry_topics_a_message_comes_again_when_its_delay_is_over_and_holds_up_nobody() {
+    let (_cluster, dispatcher) = start().await;
+    let calls = Calls::default();
+    let policy = RetryPolicy::new(1).through_topics([10 * SECOND, 600 * SECOND]).dead_letter("dead");
+    let subscription =
+        subscribe(&dispatcher, OnFailure::Retry(policy), &calls, |text, attempt| match text.split_once(' ') {
+            Some(("once", _)) => attempt < 3,
+            Some(("never", _)) => true,
+            _ => false,
+        })
+        .await;
+    for n in 0..5 {
+        for what in ["good", "once", "never"] {
+            dispatcher.send("t", format!("{what} {n}")).partition(n % 2).await.unwrap();
+        }
+    }
+    eventually("the topic itself is committed", async || lag(&dispatcher, "t").await == 0).await;
+    let topics: Vec<_> = dispatcher.topics().await.unwrap().iter().map(|t| t.name().to_owned()).collect();
+    let retries: Vec<_> = topics.iter().filter(|t| t.starts_with("t.g-t-")).cloned().collect();
+    assert!(retries.len() == 2 && retries[0].ends_with(".retry.1") && retries[1].ends_with(".retry.2"), "{topics:?}");
+    tokio::time::sleep(1_000 * SECOND).await;
+    for topic in [&retries[0], &retries[1]] {
+        eventually("a retry topic is committed", async || lag(&dispatcher, topic).await == 0).await;
+    }
+
+    let mut by: BTreeMap<String, Vec<(u32, String, Duration)>> = BTreeMap::new();
+    for (text, attempt, topic, at) in calls.lock().unwrap().clone() {
+        by.entry(text).or_default().push((attempt, topic, at));
+    }
+    assert_eq!(by.len(), 15);
+    for (text, calls) in &by {
+        let attempts: Vec<_> = calls.iter().map(|c| c.0).collect();
+        let topics: Vec<_> = calls.iter().map(|c| c.1.as_str()).collect();
+        let [first, second] = [retries[0].as_str(), retries[1].as_str()];
+        match text.split(' ').next().unwrap() {
+            "good" => assert_eq!((&attempts[..], &topics[..]), (&[1][..], &["t"][..])),
+            "once" => assert_eq!((&attempts[..], &topics[..]), (&[1, 2, 3][..], &["t", "t", first][..])),
+            _ => {
+                assert_eq!(attempts, [1, 2, 3, 4, 5, 6]);
+                assert_eq!(topics, ["t", "t", first, first, second, second]);
+                let wait = calls[4].2 - calls[3].2;
+                assert!(wait >= 600 * SECOND && wait < 602 * SECOND, "{wait:?}");
+            }
+        }
+        if let (Some(before), Some(after)) = (calls.get(1), calls.get(2)) {
+            let wait = after.2 - before.2;
+            assert!(wait >= 10 * SECOND && wait < 12 * SECOND, "{text}: {wait:?}");
+        }
+    }
+    let letters = read(&dispatcher, "dead").await;
+    assert_eq!(letters.len(), 5);
+    for letter in letters {
+        let origin = letter.origin().unwrap();
+        assert_eq!((origin.topic(), origin.attempts()), ("t", 6));
+        assert_eq!(text(&letter).split_once(' ').unwrap().1.parse::<i32>().unwrap() % 2, origin.partition());
+    }
+    assert_eq!(subscription.stop().await.unwrap().unfinished(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_a_retry_topic_survives_its_member() {
+    let (cluster, dispatcher) = start().await;
+    let calls = Calls::default();
+    let policy = || OnFailure::Retry(RetryPolicy::new(0).through_topics([60 * SECOND]));
+    let first = subscribe(&dispatcher, policy(), &calls, |_, attempt| attempt == 1).await;
+    let began = Instant::now();
+    dispatcher.send("t", "one").await.unwrap();
+    eventually("it has failed and is passed on", async || lag(&dispatcher, "t").await == 0).await;
+    drop(first);
+    tokio::time::sleep(5 * SECOND).await;
+    let other = connect(&cluster).await;
+    let second = subscribe(&other, policy(), &calls, |_, attempt| attempt == 1).await;
+    eventually("it is handled", async || calls.lock().unwrap().len() == 2).await;
+    assert!(began.elapsed() >= 60 * SECOND && began.elapsed() < 63 * SECOND, "{:?}", began.elapsed());
+    assert_eq!(calls.lock().unwrap()[1].1, 2);
+    assert_eq!(second.stop().await.unwrap().unfinished(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_topic_of_a_subscription_has_retry_topics_of_its_own() {
+    let cluster = EmbeddedCluster::builder().topic("a", 1).topic("b", 1).seed(1).start().await.unwrap();
+    let dispatcher = connect(&cluster).await;
+    let calls = Calls::default();
+    let handler = |name: &'static str| {
+        let calls = calls.clone();
+        move |message: Message| {
+            let call = (name.to_owned(), message.attempt(), message.topic().to_owned(), Duration::ZERO);
+            calls.lock().unwrap().push(call);
+            async move { if message.attempt() == 1 { Err("as told") } else { Ok(()) } }
+        }
+    };
+    // Where the group begins is not for retry topics.
+    let subscribe = dispatcher.subscribe("a", handler("a")).and("b", handler("b")).group_exact("g").skip_existing();
+    let policy = RetryPolicy::new(0).through_topics([5 * SECOND]);
+    let subscription = subscribe.on_failure(OnFailure::Retry(policy)).start().await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    dispatcher.send("a", "1").await.unwrap();
+    dispatcher.send("b", "2").await.unwrap();
+    eventually("both are handled", async || calls.lock().unwrap().len() == 4).await;
+    let mut seen: Vec<_> = calls.lock().unwrap().iter().map(|c| (c.0.clone(), c.1, c.2.clone())).collect();
+    seen.sort();
+    let call = |name: &str, attempt, topic: &str| (name.to_owned(), attempt, topic.to_owned());
+    let retried = [call("a", 1, "a"), call("a", 2, "a.g.retry.1"), call("b", 1, "b"), call("b", 2, "b.g.retry.1")];
+    assert_eq!(seen, retried);
+    subscription.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn forged_headers_neither_shift_a_delay_nor_break_the_counting() {
+    let (_cluster, dispatcher) = start().await;
+    let calls = Calls::default();
+    let policy = RetryPolicy::new(0).through_topics([20 * SECOND]).dead_letter("dead");
+    let subscription = subscribe(&dispatcher, OnFailure::Retry(policy), &calls, |_, _| true).await;
+    let topics = dispatcher.topics().await.unwrap();
+    let retry = topics.iter().map(|t| t.name()).find(|name| name.ends_with(".retry.1")).unwrap();
+    // As far ahead as a broker lets it be; the virtual clock began at 1,700,000,000 s.
+    let ahead = 1_700_000_000_000 + 3_000_000;
+    let forged = dispatcher.send(retry, "forged").timestamp(ahead).header("dispatcher-failed-attempts", "4294967295");
+    forged.header("dispatcher-origin-topic", "../etc").header("dispatcher-origin-offset", "x").await.unwrap();
+    eventually("it is handled", async || !calls.lock().unwrap().is_empty()).await;
+    let (_, attempt, _, at) = calls.lock().unwrap()[0].clone();
+    assert_eq!(attempt, 2);
+    assert!(at < 25 * SECOND, "{at:?}");
+    eventually("it is committed", async || lag(&dispatcher, retry).await == 0).await;
+    let letters = read(&dispatcher, "dead").await;
+    assert_eq!(letters[0].origin().unwrap().topic(), retry, "the place it says cannot be one");
+    subscription.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_does_not_fit_goes_to_the_dead_letters_at_once() {
+    let (_cluster, dispatcher) = start().await;
+    let policy = RetryPolicy::new(5).through_topics([60 * SECOND]).dead_letter("dead");
+    let subscription = dispatcher
+        .subscribe("t", async |_: String| Ok::<(), Error>(()))
+        .group("g")
+        .on_failure(OnFailure::Retry(policy))
+        .start()
+        .await
+        .unwrap();
+    dispatcher.send("t", &b"\xff\xfe"[..]).await.unwrap();
+    eventually("it is committed", async || lag(&dispatcher, "t").await == 0).await;
+    let letters = read(&dispatcher, "dead").await;
+    assert_eq!((letters.len(), letters[0].origin().unwrap().attempts()), (1, 1));
+    subscription.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_that_would_come_back_and_policies_that_cannot_work_are_refused() {
+    let (_cluster, dispatcher) = start().await;
+    let refused = async |policy: OnFailure| {
+        let handler = async |_: Message| Ok::<(), Error>(());
+        let started = dispatcher.subscribe("t", handler).group("g").on_failure(policy).start().await;
+        started.map(|_| ()).unwrap_err()
+    };
+    let error = refused(OnFailure::DeadLetter("t".into())).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.to_string().contains("come back"), "{error}");
+    let error = refused(OnFailure::Retry(RetryPolicy::new(1).dead_letter("t"))).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    let error = refused(OnFailure::DeadLetter("no/name".into())).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    let nested = OnFailure::Retry(RetryPolicy::new(1).then(OnFailure::Retry(RetryPolicy::new(1))));
+    assert_eq!(refused(nested).await.kind(), ErrorKind::InvalidConfig);
+}
