@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dispatcher::embedded::EmbeddedCluster;
-use dispatcher::{Dispatcher, Message, Order, Result};
+use dispatcher::{Dispatcher, Error, Message, Order, Result};
 
 const CUSTOMERS: usize = 20;
 const EACH: usize = 10;
@@ -33,8 +33,8 @@ async fn main() -> Result<()> {
         async move {
             tokio::time::sleep(Duration::from_millis(10)).await;
             let customer = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-            notes.lock().map_err(|_| "poisoned")?.entry(customer).or_default().push(order);
-            Ok::<(), &'static str>(())
+            notes.lock().unwrap_or_else(|e| e.into_inner()).entry(customer).or_default().push(order);
+            Ok::<(), Error>(())
         }
     };
     let began = Instant::now();
@@ -43,7 +43,7 @@ async fn main() -> Result<()> {
     kitchen.concurrency(CUSTOMERS).order(Order::Key).start().await?.join().await?;
     let took = began.elapsed();
 
-    let served = served.lock().map_err(|_| "poisoned").unwrap_or_else(|text| panic!("{text}"));
+    let served = served.lock().unwrap_or_else(|e| e.into_inner()).clone();
     let expected: Vec<_> = (0..EACH).map(|n| n.to_string()).collect();
     assert_eq!(served.len(), CUSTOMERS);
     assert!(served.values().all(|orders| *orders == expected), "a customer's orders in order");

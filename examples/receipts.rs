@@ -33,7 +33,7 @@ async fn main() -> Result<()> {
     // Many at once; each gets its own.
     let mut pending = Vec::new();
     for n in 0..100 {
-        pending.push(dispatcher.send("orders", &format!("order {n}")).receipt(LIMIT).enqueue().await?);
+        pending.push(dispatcher.send("orders", format!("order {n}")).receipt(LIMIT).enqueue().await?);
     }
     for pending in pending {
         let id = pending.id().to_owned();
