@@ -109,6 +109,31 @@ impl Error {
         self.0.code
     }
 
+    /// One of few words, for traces and metrics: the broker's error code, else the kind.
+    pub(crate) fn type_name(&self) -> &'static str {
+        if let Some(code) = self.0.code {
+            return code.name();
+        }
+        match self.0.kind {
+            ErrorKind::InvalidConfig => "invalid_config",
+            ErrorKind::InvalidArgument => "invalid_argument",
+            ErrorKind::Connection => "connection",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Protocol => "protocol",
+            ErrorKind::UnsupportedVersion => "unsupported_version",
+            ErrorKind::UnknownTopic => "unknown_topic",
+            ErrorKind::MessageTooLarge => "message_too_large",
+            ErrorKind::NotWritten => "not_written",
+            ErrorKind::MaybeWritten => "maybe_written",
+            ErrorKind::CorruptBatch => "corrupt_batch",
+            ErrorKind::Auth => "auth",
+            ErrorKind::Group => "group",
+            ErrorKind::Handler => "handler",
+            ErrorKind::Closed => "closed",
+            ErrorKind::Broker => "broker",
+        }
+    }
+
     /// Whether the same call may succeed later without any change.
     pub fn is_retriable(&self) -> bool {
         self.0.retriable

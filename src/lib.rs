@@ -33,8 +33,11 @@
 //!
 //! # Cargo features
 //! - `lz4` (default): LZ4 compression.
+//! - `monitor-host` (default): [`Builder::monitor_host`], consume status from an HTTP service.
 //! - `embedded`: the module [`embedded`], a Kafka cluster inside this process for tests and quick starts.
-//! - `cli`: the command-line tool `dispatcher`, and `init_logging`.
+//! - `metrics`: what is sent, handled and late, through the `metrics` facade; see [`telemetry`].
+//! - `logging`: `init_logging`, for programs without a `tracing` subscriber of their own.
+//! - `cli`: the command-line tool `dispatcher`.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -68,20 +71,21 @@ mod group;
 pub mod mutants;
 mod net;
 mod partitioner;
+pub mod telemetry;
 mod wire;
 mod worker;
 
 pub use client::fetch::OnBadBatch;
 pub use client::{Isolation, TopicId};
-#[cfg(feature = "cli")]
-pub use dispatcher::init_logging;
 pub use dispatcher::{
     And, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors,
-    Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, Outcome, PartitionStatus,
-    PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription, Route, Routes,
-    SendForReceipt, SendForReceipts, SendMessage, SendReport, Stopped, Subscribe, Subscription, Topic, TopicDefaults,
-    TopicInfo, TopicProgress,
+    Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, Outcome,
+    PartitionStatus, PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription, Route,
+    Routes, SendForReceipt, SendForReceipts, SendMessage, SendReport, StatusSource, Stopped, Subscribe, Subscription,
+    Topic, TopicDefaults, TopicInfo, TopicProgress,
 };
+#[cfg(feature = "logging")]
+pub use dispatcher::{init_logging, init_logging_with_internals};
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
 pub use group::Assignor;
@@ -96,7 +100,12 @@ pub mod fuzzing {
     pub use crate::wire::fuzzing::{consumer_protocol, headers, record_batches, requests, responses};
 }
 
-/// The README's examples are tests.
+/// The READMEs' examples are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod readme {
+    #[doc = include_str!("../README.md")]
+    struct English;
+
+    #[doc = include_str!("../README.zh-TW.md")]
+    struct TraditionalChinese;
+}

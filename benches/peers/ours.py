@@ -19,6 +19,15 @@ elif w == "p3":
 elif w == "p4":
     order = {"unordered": "none"}.get(g("ordering"), g("ordering"))
     cmd += ["dispatch", "--topic", g("topic"), "--messages", g("count"), "--concurrency", g("concurrency"), "--order", order, "--work", f"0-{int(g('sleep_max_us'))/1000:g}ms"]
+elif w == "p5":
+    def trips(count, window):
+        run = subprocess.run(cmd + ["receipts", "--topic", g("topic"), "--messages", count, "--size", g("size"), "--window", window], capture_output=True, text=True)
+        sys.stderr.write(run.stderr[-2000:])
+        return json.loads(run.stdout.splitlines()[-1])
+    alone, together = trips(g("sequential"), "1"), trips(g("concurrent"), g("window"))
+    row = {key: together[key] for key in ("msgs_per_s", "cpu_s_per_1m", "max_rss_mb")}
+    print(json.dumps({"ok": alone["ok"] and together["ok"], "p50_us": alone["p50_us"], "p99_us": alone["p99_us"], **row}))
+    sys.exit()
 else:
     sys.exit(f"{w}: not through the CLI")
 r = subprocess.run(cmd, capture_output=True, text=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OUT = Path(os.environ.get("BENCH_DIR", HERE / ".bench")).resolve()
-RUST, GO = OUT / "target/release/peers", OUT / "bin/peers-go"
+RUST, GO, JAVA = OUT / "target/release/peers", OUT / "bin/peers-go", OUT / "java"
 OURS = OUT / "target/release/dispatcher"
 LIBS = Path(os.environ.setdefault("KAFKA_LIBS", str(OUT / "kafka-libs")))
 REF = ["rdkafka", "java"]
@@ -28,6 +28,8 @@ def build():
     subprocess.run(["cargo", "build", "--release"], cwd=HERE / "rust", env=env, check=True)
     subprocess.run(["go", "build", "-o", str(GO), "."], cwd=HERE / "go", check=True)
     subprocess.run(["cargo", "build", "--release", "--features", "cli", "--bin", "dispatcher"], cwd=HERE.parent.parent, env=env, check=True)
+    subprocess.run(["mvn", "-q", "-B", f"-DbuildDirectory={JAVA}", "package", "dependency:copy-dependencies",
+                    f"-DoutputDirectory={JAVA}/lib"], cwd=HERE / "java", check=True)
     if not LIBS.exists():
         subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / "kafka/pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={LIBS}"], check=True)
 
@@ -39,6 +41,8 @@ def base_cmd(peer, extra):
         return [str(RUST), peer]
     if peer in ("franz", "sarama"):
         return [str(GO), peer]
+    if peer == "spring":
+        return ["java", "-Xms256m", "-Xmx512m", "-cp", f"{JAVA}/classes:{JAVA}/lib/*", "peers.Spring"]
     if peer == "ours":
         return [sys.executable, str(HERE / "ours.py")]
     sys.exit(f"unknown peer {peer}")
@@ -222,6 +226,16 @@ def p4(a, cl):
               rounds_of(a, a.peers, "p4", mk, a.rounds), a.peers, [("wall s", "wall_s"), ("first s", "first_record_s"), ("dispatch s", "dispatch_s"), ("dispatch/s", "dispatch_per_s"), ("CPU s/1M", "cpu_s_per_1m"), ("RSS MB", "max_rss_mb")], [("wall", "wall_s")])
 
 
+def p5(a, cl):
+    def mk(p, i):
+        t = cl.topic(f"p5-{STAMP}-{p}-{i}", 1)
+        reply = cl.topic(f"{t}_Reply", 1)
+        return dict(brokers=cl.brokers, topic=t, reply=reply, group=f"{t}-workers", sequential=2_000, concurrent=20_000, window=500, size=100)
+    table("P5 round trips: 2,000 one after another, then 20,000 with 500 under way", rounds_of(a, a.peers, "p5", mk, a.rounds), a.peers,
+          [("p50 us", "p50_us"), ("p99 us", "p99_us"), ("round trips/s", "msgs_per_s"), ("CPU s/1M", "cpu_s_per_1m"), ("RSS MB", "max_rss_mb")],
+          [("p50", "p50_us"), ("round trips/s", "msgs_per_s")])
+
+
 class Member:
     def __init__(self, cmd):
         self.own, self.p = [], subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -349,7 +363,7 @@ def p7(a, cl):
 
 
 DEFAULT = {"p1": "rdkafka,rdkafka-base,rskafka,franz,ours", "p2": "rdkafka,rskafka,franz,ours", "p3": "rdkafka,rskafka,franz,ours",
-           "p4": "franz,ours", "p6": "rdkafka,krafka,franz", "p7": "rdkafka,krafka,rskafka,franz"}
+           "p4": "franz,ours", "p5": "spring,ours", "p6": "rdkafka,krafka,franz", "p7": "rdkafka,krafka,rskafka,franz"}
 
 
 def main():

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::args_bench::BenchArgs;
 use super::args_embedded::EmbeddedArgs;
+use super::args_monitor::MonitorArgs;
 use super::args_send::SendArgs;
 use super::args_subscribe::SubscribeArgs;
 use super::units::duration;
@@ -77,11 +78,9 @@ pub(super) enum Command {
     Bench(BenchArgs),
     /// Run brokers inside this process for other programs to use, until a signal ends it.
     Embedded(EmbeddedArgs),
-    /// Serve a lag page and metrics (not supported yet).
-    Monitor {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<String>,
-    },
+    /// Serve how far all groups have got, until a signal ends it: a page (/), JSON (/api/groups, /api/groups/GROUP),
+    /// Prometheus metrics (/metrics), and the lags that the Go dispatcher asks for (/monitor/kafka/lags).
+    Monitor(MonitorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -211,6 +210,8 @@ mod tests {
             "embedded --topic orders",
             "embedded --topic orders:0",
             "embedded --kafka-version 1.0",
+            "monitor --interval 10ms",
+            "monitor --base lags",
         ] {
             let words = std::iter::once("dispatcher").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

@@ -18,7 +18,7 @@ pub(super) enum Workload {
     Latency,
     /// Handle messages that take a while, concurrently, until all are committed.
     Dispatch,
-    /// Round trips with receipts (not supported yet).
+    /// Send, and wait for the receipt of a handler in this process.
     Receipts,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct BenchArgs {
     /// Use this topic and keep it; without it one is made and removed.
     #[arg(long, value_name = "T")]
     pub(super) topic: Option<String>,
-    /// Messages. [default: 1,000,000; latency and dispatch 10,000]
+    /// Messages. [default: 1,000,000; latency, dispatch and receipts 10,000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) messages: Option<u64>,
     /// Bytes a message.

@@ -6,6 +6,7 @@ mod answers;
 mod args;
 mod args_bench;
 mod args_embedded;
+mod args_monitor;
 mod args_send;
 mod args_subscribe;
 mod bench;
@@ -14,6 +15,7 @@ mod embedded;
 mod exit;
 mod groups;
 mod lines;
+mod monitor;
 mod output;
 mod program;
 mod send;
@@ -70,7 +72,7 @@ fn one_line(message: &str) -> String {
 }
 
 fn run(mut cli: Cli, brokers_given: bool) -> Outcome {
-    refuse_what_is_not_there(&cli.all, &cli.command)?;
+    refuse_what_is_not_there(&cli.all)?;
     refuse_two_clusters(&cli, brokers_given)?;
     start_log(&cli.all);
     let failed = |e: std::io::Error| Exit::failed(format!("the program cannot start its threads: {e}"));
@@ -89,7 +91,7 @@ fn run(mut cli: Cli, brokers_given: bool) -> Outcome {
             Command::Groups(command) => groups::run(&cli.all, command).await,
             Command::Bench(args) => bench::run(&cli.all, args).await,
             Command::Embedded(args) => embedded::run(&cli.all, args).await,
-            Command::Monitor { .. } => Ok(()),
+            Command::Monitor(args) => monitor::run(&cli.all, args).await,
         }
     });
     runtime.shutdown_background();
@@ -97,13 +99,10 @@ fn run(mut cli: Cli, brokers_given: bool) -> Outcome {
 }
 
 /// What is accepted as syntax but comes with later versions.
-fn refuse_what_is_not_there(all: &Common, command: &Command) -> Outcome {
-    if all.backend == Backend::Rskafka {
-        return Err(Exit::usage("--backend rskafka is not built into this program: leave it out"));
-    }
-    match command {
-        Command::Monitor { .. } => Err(Exit::not_yet("the command monitor")),
-        _ => Ok(()),
+fn refuse_what_is_not_there(all: &Common) -> Outcome {
+    match all.backend {
+        Backend::Rskafka => Err(Exit::usage("--backend rskafka is not built into this program: leave it out")),
+        Backend::Native => Ok(()),
     }
 }
 

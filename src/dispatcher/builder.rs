@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::config::{Config, PartitionerKind};
 use super::core::Dispatcher;
 use super::topic_defaults::TopicDefaults;
+use super::trace::Tracing;
 use crate::client::Isolation;
 use crate::env::Env;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::{Partitioner, SharedPartitioner};
+use crate::telemetry::{Propagator, SharedPropagator};
 use crate::wire::records::Compression;
 
 /// Collects settings; [`connect`](Self::connect) uses them. All have defaults, see [`Config`].
@@ -35,6 +37,7 @@ use crate::wire::records::Compression;
 pub struct Builder {
     config: Config,
     partitioner: Option<SharedPartitioner>,
+    propagator: Option<SharedPropagator>,
     env: Option<Env>,
 }
 
@@ -51,7 +54,7 @@ macro_rules! setters {
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, partitioner: None, env: None }
+        Self { config, partitioner: None, propagator: None, env: None }
     }
 
     setters! {
@@ -83,6 +86,9 @@ impl Builder {
         partitioner: PartitionerKind => partitioner;
         /// How a message's id and sent time travel. Default in Kafka headers.
         envelope: Envelope => envelope;
+        /// Whether every message gets W3C trace context headers; see [`telemetry`](crate::telemetry). Those of
+        /// [`Envelope::GoJson`] get none. Default false.
+        trace_context: bool => trace_context;
         /// Whether `send` and `subscribe` make a topic that does not exist. Default true.
         create_topics: bool => create_topics;
         /// What topics are made with. Default 10 partitions and 3 replicas, 2 of which must have a message.
@@ -111,6 +117,21 @@ impl Builder {
         self
     }
 
+    /// Reads [`consume_status`](Dispatcher::consume_status) from the HTTP service that the Go dispatcher reads it from,
+    /// `[http://]host[:port][/base]`, with `GET <base>/monitor/kafka/lags?group_id=…&topic=…`, instead of computing it from
+    /// Kafka; `dispatcher monitor` of the command-line tool is such a service. Default none.
+    ///
+    /// Its answer is a number, a text with one number in it, or JSON: a number, an object whose `lag`, `total_lag`,
+    /// `lag_count`, `LagCount` or `count` is one, or a list of these, which are added up. The Go dispatcher takes the first
+    /// digits it sees instead, those of a topic's name too; anything else is an error here, and so is a negative lag. Up to
+    /// 10 redirects are followed. The limits are `request_timeout` for the whole, and 64 KiB for an answer. Needs the
+    /// feature `monitor-host`, which is on by default; `https` is not there yet, and refused by
+    /// [`connect`](Self::connect).
+    pub fn monitor_host(mut self, host: impl Into<String>) -> Self {
+        self.config.monitor_host = Some(host.into());
+        self
+    }
+
     /// Topics as the Go dispatcher makes them: all 3 replicas must have a message, so that one broker that is down
     /// stops all sending.
     pub fn go_topic_defaults(self) -> Self {
@@ -125,6 +146,13 @@ impl Builder {
     /// A rule of your own for messages with a key.
     pub fn custom_partitioner(mut self, partitioner: impl Partitioner) -> Self {
         self.partitioner = Some(SharedPartitioner(Arc::new(partitioner)));
+        self
+    }
+
+    /// Carries the trace context of a tracing system of yours in messages' headers, whatever
+    /// [`trace_context`](Self::trace_context) says.
+    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+        self.propagator = Some(SharedPropagator(Arc::new(propagator)));
         self
     }
 
@@ -165,7 +193,8 @@ impl Builder {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for settings that cannot work.
     pub fn connect_lazily(self) -> Result<Dispatcher> {
-        Dispatcher::open_lazily(self.config, self.partitioner, self.env.unwrap_or_else(Env::system))
+        let tracing = self.tracing();
+        Dispatcher::open_lazily(self.config, self.partitioner, tracing, self.env.unwrap_or_else(Env::system))
     }
 
     /// Connects to the cluster.
@@ -176,6 +205,12 @@ impl Builder {
     ///
     /// Cancel-safe: dropped, nothing is left behind.
     pub async fn connect(self) -> Result<Dispatcher> {
-        Dispatcher::open(self.config, self.partitioner, self.env.unwrap_or_else(Env::system)).await
+        let tracing = self.tracing();
+        Dispatcher::open(self.config, self.partitioner, tracing, self.env.unwrap_or_else(Env::system)).await
+    }
+
+    fn tracing(&self) -> Tracing {
+        let propagator = self.propagator.clone();
+        Tracing { on: self.config.trace_context || propagator.is_some(), propagator }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::names;
 use super::topic_defaults::TopicDefaults;
+use super::{monitor_host, names};
 use crate::client::Isolation;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,6 +47,8 @@ pub struct Config {
     pub client_id: String,
     /// The consumer group of subscriptions that name none. Default: a hash of this machine's MAC addresses.
     pub default_group: Option<String>,
+    /// The service that consume status is read from, `host[:port][/base]`. Default none: it is computed from Kafka.
+    pub monitor_host: Option<String>,
     /// Limit for opening one connection, and for `connect()` as a whole. Default 10 s.
     #[serde(with = "millis", rename = "connect_timeout_ms")]
     pub connect_timeout: Duration,
@@ -81,6 +83,8 @@ pub struct Config {
     pub partitioner: PartitionerKind,
     /// How a message's id and sent time travel. Default in Kafka headers.
     pub envelope: Envelope,
+    /// Whether messages get W3C trace context headers; see [`telemetry`](crate::telemetry). Default false.
+    pub trace_context: bool,
     /// Whether `send` and `subscribe` make a topic that does not exist. Default true.
     pub create_topics: bool,
     /// What such a topic is made with. Default 10 partitions, 3 replicas.
@@ -107,6 +111,7 @@ impl Default for Config {
             brokers: Vec::new(),
             client_id: "dispatcher".into(),
             default_group: None,
+            monitor_host: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             metadata_max_age: Duration::from_secs(60),
@@ -120,6 +125,7 @@ impl Default for Config {
             idempotence: true,
             partitioner: PartitionerKind::default(),
             envelope: Envelope::default(),
+            trace_context: false,
             create_topics: true,
             topic_defaults: TopicDefaults::default(),
             isolation: Isolation::default(),
@@ -165,6 +171,7 @@ impl Config {
                 return bad(format!("{name} is {value}: use {least} to {most} bytes"));
             }
         }
+        self.monitor_host.as_deref().map_or(Ok(()), monitor_host::check)?;
         self.topic_defaults.validate()
     }
 }

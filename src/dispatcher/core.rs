@@ -12,6 +12,7 @@ use super::payload::Payload;
 use super::send::SendMessage;
 use super::topic::Topic;
 use super::topic_defaults::TopicDefaults;
+use super::trace::Tracing;
 use super::validate;
 use crate::client::admin::{ClusterAdmin, NativeAdmin, NewTopic};
 use crate::client::fetch::FetchConfig;
@@ -22,6 +23,7 @@ use crate::client::{ClientConfig, Cluster};
 use crate::env::{Env, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::{Murmur2, SaramaHash, SharedPartitioner};
+use crate::telemetry;
 use crate::wire::ErrorCode;
 use crate::worker::Source;
 
@@ -56,6 +58,7 @@ struct Inner {
     topics: Mutex<BTreeMap<Arc<str>, ProducerTopic>>,
     /// What is to come back.
     desk: Desk,
+    tracing: Tracing,
 }
 
 impl Dispatcher {
@@ -70,7 +73,12 @@ impl Dispatcher {
         Builder::new(config)
     }
 
-    pub(super) async fn open(config: Config, partitioner: Option<SharedPartitioner>, env: Env) -> Result<Self> {
+    pub(super) async fn open(
+        config: Config,
+        partitioner: Option<SharedPartitioner>,
+        tracing: Tracing,
+        env: Env,
+    ) -> Result<Self> {
         let (config, producer) = checked(config, partitioner)?;
         let connecting = Cluster::connect(client_config(&config), env.clone());
         let Some(cluster) = env.timeout(config.connect_timeout, connecting).await else {
@@ -81,15 +89,21 @@ impl Dispatcher {
             );
             return Err(Error::new(ErrorKind::Timeout, text));
         };
-        Self::over(cluster?, config, producer)
+        Self::over(cluster?, config, producer, tracing)
     }
 
-    pub(super) fn open_lazily(config: Config, partitioner: Option<SharedPartitioner>, env: Env) -> Result<Self> {
+    pub(super) fn open_lazily(
+        config: Config,
+        partitioner: Option<SharedPartitioner>,
+        tracing: Tracing,
+        env: Env,
+    ) -> Result<Self> {
         let (config, producer) = checked(config, partitioner)?;
-        Self::over(Cluster::lazy(client_config(&config), env)?, config, producer)
+        Self::over(Cluster::lazy(client_config(&config), env)?, config, producer, tracing)
     }
 
-    fn over(cluster: Cluster, config: Config, producer: ProducerConfig) -> Result<Self> {
+    fn over(cluster: Cluster, config: Config, producer: ProducerConfig, tracing: Tracing) -> Result<Self> {
+        telemetry::meter::describe();
         let fetch =
             FetchConfig { max_wait: config.fetch_max_wait, budget: config.fetch_memory, ..FetchConfig::default() };
         let backend = Arc::new(Native::new(cluster.clone(), fetch));
@@ -97,7 +111,7 @@ impl Dispatcher {
         let admin = Arc::new(NativeAdmin::new(cluster.clone()));
         let desk = Desk::new(cluster.env().clone());
         let source = Source { cluster: cluster.clone(), backend, admin };
-        Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default(), desk })))
+        Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default(), desk, tracing })))
     }
 
     /// The settings in force.
@@ -107,6 +121,10 @@ impl Dispatcher {
 
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.0.cluster
+    }
+
+    pub(super) fn tracing(&self) -> &Tracing {
+        &self.0.tracing
     }
 
     pub(super) fn desk(&self) -> &Desk {

@@ -123,7 +123,7 @@ impl Dispatcher {
         let members: Vec<_> = described.members.into_iter().map(GroupMember::new).collect();
         let mut offsets = BTreeMap::new();
         for (tp, offset) in committed {
-            offsets.extend(offset?.map(|CommittedOffset { offset, .. }| (tp, offset)));
+            offsets.extend(offset?.map(|offset| (tp, offset)));
         }
         let mut names: BTreeSet<Arc<str>> = offsets.keys().map(|tp| tp.topic.clone()).collect();
         names.extend(members.iter().flat_map(|m| m.partitions()).map(|(topic, _)| Arc::from(topic.as_str())));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::client::fetch::FetchedBatch;
 use crate::envelope::{self, Answer, GoMessage, Wishes};
+use crate::telemetry::TraceContext;
 use crate::worker::{Cancel, Record};
 
 /// One message of a subscription.
@@ -174,6 +175,11 @@ impl Message {
             Some(go) => go.producer_sent_time.unix_ms(),
             None => self.header(envelope::SENT_HEADER).and_then(envelope::parse_sent_ms),
         }
+    }
+
+    /// The place in a trace that its sender gave it, if its W3C headers say one.
+    pub fn trace_context(&self) -> Option<TraceContext> {
+        super::trace::context_of(self)
     }
 
     /// The Go dispatcher's envelope, if it came in one.

@@ -8,9 +8,11 @@ mod core;
 mod from_message;
 mod group_id;
 mod groups;
-#[cfg(feature = "cli")]
+#[cfg(feature = "logging")]
 mod logging;
 mod message;
+mod monitor_host;
+mod monitor_lag;
 pub(crate) mod names;
 mod payload;
 mod properties;
@@ -24,6 +26,7 @@ mod tail;
 mod topic;
 mod topic_defaults;
 mod topics;
+mod trace;
 mod validate;
 
 pub use answers::{CallbackError, CallbackErrors, Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
@@ -32,14 +35,15 @@ pub use config::{Config, PartitionerKind};
 pub use core::Dispatcher;
 pub use from_message::{FromMessage, Json};
 pub use groups::{GroupDescription, GroupInfo, ResetTo, TopicProgress};
-#[cfg(feature = "cli")]
-pub use logging::init_logging;
+#[cfg(feature = "logging")]
+pub use logging::{init_logging, init_logging_with_internals};
 pub use message::Message;
+pub use monitor_lag::MonitorLag;
 pub use payload::Payload;
 pub use resubscribe::{Resubscribe, Resubscription};
 pub use routes::{And, Route, Routes};
 pub use send::{Delivery, SendMessage, SendReport};
-pub use status::{ConsumeStatus, GroupMember, PartitionStatus};
+pub use status::{ConsumeStatus, GroupMember, PartitionStatus, StatusSource};
 pub use subscribe::Subscribe;
 pub use subscription::{Errors, Events, Failure, Stopped, Subscription};
 pub use topic::Topic;

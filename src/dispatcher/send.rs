@@ -10,11 +10,13 @@ use super::answers::{CallbackError, Expected, Helper, SendForReceipt, SendForRec
 use super::config::PartitionerKind;
 use super::core::Dispatcher;
 use super::payload::Payload;
+use super::trace::{Sending, Subject};
 use crate::client::producer::{self, Ack, Choice, ProducerTopic, RecordParts};
 use crate::envelope::{
     self, ERRORS_TO, Envelope, GoMessage, GoTime, ID_HEADER, MessageId, Place, RECEIPT_TO, SENT_HEADER, SentMs, Wishes,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::{TRACEPARENT, TraceContext};
 
 /// A message that is being put together.
 ///
@@ -36,6 +38,7 @@ pub struct SendMessage<'a> {
     timestamp: Option<i64>,
     envelope: Envelope,
     watcher: Option<(Duration, Watcher)>,
+    trace_parent: Option<Box<TraceContext>>,
 }
 
 /// How long failures are watched for unless told otherwise.
@@ -74,7 +77,19 @@ impl<'a> SendMessage<'a> {
         let envelope = dispatcher.config().envelope;
         let (key, headers, timestamp) = (None, Vec::new(), None);
         let (ensure_order, partition, watcher) = (false, None, None);
-        Self { dispatcher, to, value, key, headers, ensure_order, partition, timestamp, envelope, watcher }
+        Self {
+            dispatcher,
+            to,
+            value,
+            key,
+            headers,
+            ensure_order,
+            partition,
+            timestamp,
+            envelope,
+            watcher,
+            trace_parent: None,
+        }
     }
 
     pub(super) fn dispatcher(&self) -> &Dispatcher {
@@ -115,6 +130,14 @@ impl<'a> SendMessage<'a> {
     /// Another envelope than the dispatcher's for this message.
     pub fn envelope(mut self, envelope: Envelope) -> Self {
         self.envelope = envelope;
+        self
+    }
+
+    /// Goes on with this trace, such as that of a message on whose behalf this one is sent, whatever
+    /// [`trace_context`](super::Builder::trace_context) says: the message gets W3C headers with a span id of its own. Not
+    /// needed within a handler, whose trace its sends go on with by themselves. A header `traceparent` of your own wins.
+    pub fn trace_parent(mut self, context: &TraceContext) -> Self {
+        self.trace_parent = Some(Box::new(context.clone()));
         self
     }
 
@@ -261,7 +284,28 @@ impl<'a> SendMessage<'a> {
             }
             (None, _) => Choice::Auto,
         };
-        let mut parts = RecordParts { timestamp: self.timestamp, key, value: self.value.as_slice(), headers: &[] };
+        let value = self.value.as_slice();
+        let carries = self.envelope != Envelope::GoJson && !self.headers.iter().any(|(name, _)| name == TRACEPARENT);
+        let parent = self.trace_parent.as_deref();
+        let subject = Subject { topic: topic.name(), key, value, parent, carries };
+        let sending = Sending::begin(self.dispatcher.tracing(), self.dispatcher.env(), subject);
+        let parts = RecordParts { timestamp: self.timestamp, key, value, headers: &[] };
+        let placed = self.place(topic, asked, choice, parts, &sending.headers).await;
+        let told = placed.as_ref().map(|(inner, id)| (id.as_ref().map(MessageId::as_str), inner.partition().partition));
+        let span = sending.placed(told);
+        placed.map(|(inner, id)| Delivery { inner, id, span })
+    }
+
+    /// Puts it into its envelope and into its partition's queue.
+    async fn place(
+        &self,
+        topic: &ProducerTopic,
+        asked: Option<&Asked>,
+        choice: Choice,
+        mut parts: RecordParts<'_>,
+        carried: &[(String, String)],
+    ) -> Result<(producer::Delivery, Option<MessageId>)> {
+        let invalid = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
         let env = self.dispatcher.env();
         let new_id = || asked.map_or_else(|| self.new_id(), |asked| asked.id);
         let wishes = asked.map(|asked| asked.wishes).unwrap_or_default();
@@ -277,21 +321,21 @@ impl<'a> SendMessage<'a> {
                     Some(Place::Partition(p)) => Some((name, SentMs::new(p.into()))),
                     _ => None,
                 });
-                if self.headers.is_empty() && wishes.is_empty() {
+                if self.headers.is_empty() && wishes.is_empty() && carried.is_empty() {
                     parts.headers = &ours;
                 } else {
-                    headers = self.user_headers();
+                    headers = self.user_headers(carried);
                     headers.extend(ours);
                     headers.extend(wished.iter().flatten().map(|(name, place)| (*name, Some(place.as_bytes()))));
                     parts.headers = &headers;
                 }
                 let inner = topic.append(choice, &parts).await?;
-                Ok(Delivery { inner, id: Some(id) })
+                Ok((inner, Some(id)))
             }
             Envelope::Raw => {
-                headers = self.user_headers();
+                headers = self.user_headers(carried);
                 parts.headers = &headers;
-                Ok(Delivery { inner: topic.append(choice, &parts).await?, id: None })
+                Ok((topic.append(choice, &parts).await?, None))
             }
             Envelope::GoJson => {
                 if !self.headers.is_empty() {
@@ -304,7 +348,7 @@ impl<'a> SendMessage<'a> {
                 let text = envelope::encode_go(&GoMessage {
                     task_id: id.as_str().into(),
                     topic: Cow::Borrowed(topic.name()),
-                    key: key.unwrap_or_default().into(),
+                    key: parts.key.unwrap_or_default().into(),
                     value: Some(value.into()),
                     producer_sent_time: GoTime::from_unix_ms(now),
                     is_reply_message: wishes.receipt.is_some(),
@@ -313,13 +357,14 @@ impl<'a> SendMessage<'a> {
                 });
                 parts.timestamp = self.timestamp.or(Some(now));
                 parts.value = Some(text.as_bytes());
-                Ok(Delivery { inner: topic.append(choice, &parts).await?, id: Some(id) })
+                Ok((topic.append(choice, &parts).await?, Some(id)))
             }
         }
     }
 
-    fn user_headers(&self) -> Vec<(&str, Option<&[u8]>)> {
-        self.headers.iter().map(|(name, value)| (&**name, value.as_slice())).collect()
+    fn user_headers<'b>(&'b self, carried: &'b [(String, String)]) -> Vec<(&'b str, Option<&'b [u8]>)> {
+        let own = self.headers.iter().map(|(name, value)| (&**name, value.as_slice()));
+        own.chain(carried.iter().map(|(name, value)| (&**name, Some(value.as_bytes())))).collect()
     }
 }
 
@@ -343,6 +388,8 @@ impl<'a> IntoFuture for SendMessage<'a> {
 pub struct Delivery {
     inner: producer::Delivery,
     id: Option<MessageId>,
+    /// Boxed, for most messages are not traced.
+    span: Option<Box<tracing::Span>>,
 }
 
 impl Delivery {
@@ -362,7 +409,13 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let id = self.id;
-        Pin::new(&mut self.inner).poll(cx).map_ok(|ack| SendReport { ack, id })
+        let polled = Pin::new(&mut self.inner).poll(cx);
+        if let Poll::Ready(result) = &polled
+            && let Some(span) = self.span.take()
+        {
+            super::trace::ended(&span, result);
+        }
+        polled.map_ok(|ack| SendReport { ack, id })
     }
 }
 

@@ -1,14 +1,26 @@
-//! How far a consumer group has got with a topic, computed from the cluster itself.
+//! How far a consumer group has got with a topic: computed from the cluster itself, or as a monitor service says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::core::Dispatcher;
-use super::validate;
+use super::{monitor_host, validate};
 use crate::client::Isolation;
 use crate::client::admin::{self, CommittedOffset};
 use crate::client::types::{OffsetAt, TopicPartition};
 use crate::error::{Error, ErrorKind, Result};
+use crate::worker::{Finished, LogId};
+
+/// Where a [`ConsumeStatus`] comes from, and so what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StatusSource {
+    /// From the cluster: state, members and partitions are known.
+    Cluster,
+    /// From the [`monitor_host`](super::Builder::monitor_host), which says the lag as a whole and nothing else: there is
+    /// no state, and the lists of members and partitions are empty because nothing is known of them.
+    MonitorHost,
+}
 
 /// A consumer group's progress with one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +30,8 @@ pub struct ConsumeStatus {
     state: Option<String>,
     members: Vec<GroupMember>,
     partitions: Vec<PartitionStatus>,
+    /// What a monitor service said, which knows no partitions.
+    said: Option<i64>,
 }
 
 impl ConsumeStatus {
@@ -31,24 +45,37 @@ impl ConsumeStatus {
         self.group.as_deref()
     }
 
-    /// The group's state in Kafka's spelling, such as `Stable`, `Empty`, or `Dead` for one that does not exist.
+    /// Who was asked: what else is known depends on it.
+    pub fn source(&self) -> StatusSource {
+        if self.said.is_some() { StatusSource::MonitorHost } else { StatusSource::Cluster }
+    }
+
+    /// The group's state in Kafka's spelling, such as `Stable`, `Empty`, or `Dead` for one that does not exist. `None`
+    /// from a monitor host, or if only the topic was asked for.
     pub fn state(&self) -> Option<&str> {
         self.state.as_deref()
     }
 
-    /// The group's members, with their partitions of all topics.
+    /// The group's members, with their partitions of all topics. Empty from a monitor host, which does not tell.
     pub fn members(&self) -> &[GroupMember] {
         &self.members
     }
 
-    /// The topic's partitions in order.
+    /// The topic's partitions in order. Empty from a monitor host, which does not tell.
     pub fn partitions(&self) -> &[PartitionStatus] {
         &self.partitions
     }
 
     /// Messages that the group has not committed yet, over all partitions.
     pub fn total_lag(&self) -> i64 {
-        self.partitions.iter().filter_map(PartitionStatus::lag).sum()
+        self.said.unwrap_or_else(|| self.partitions.iter().filter_map(PartitionStatus::lag).sum())
+    }
+}
+
+impl ConsumeStatus {
+    fn unknown(topic: &str, group: Option<String>) -> Self {
+        let (members, partitions) = (Vec::new(), Vec::new());
+        Self { topic: topic.to_owned(), group, state: None, members, partitions, said: None }
     }
 }
 
@@ -107,6 +134,7 @@ pub struct PartitionStatus {
     committed: Option<i64>,
     lag: Option<i64>,
     member_id: Option<String>,
+    finished_ahead: Vec<(i64, i64)>,
 }
 
 impl PartitionStatus {
@@ -145,11 +173,20 @@ impl PartitionStatus {
     pub fn member_id(&self) -> Option<&str> {
         self.member_id.as_deref()
     }
+
+    /// Offsets above [`committed`](Self::committed) whose messages are handled already, as ranges from their first offset
+    /// to the one after their last, in order. Where there are any, the message at `committed` is still being handled, or
+    /// is held because it failed. Members of this library say so beside their commits, as far as there is room; of other
+    /// clients' it is always empty.
+    pub fn finished_ahead(&self) -> &[(i64, i64)] {
+        &self.finished_ahead
+    }
 }
 
 impl Dispatcher {
     /// How far a group has got with a topic. The Kafka group is `<group>:<topic>`, as
-    /// [`Subscribe::group`](super::Subscribe::group) makes it. Changes nothing in the cluster.
+    /// [`Subscribe::group`](super::Subscribe::group) makes it. Changes nothing in the cluster. With a
+    /// [`monitor_host`](super::Builder::monitor_host) that service is asked instead of Kafka.
     ///
     /// ```no_run
     /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
@@ -161,11 +198,13 @@ impl Dispatcher {
     ///
     /// # Errors
     /// [`ErrorKind::UnknownTopic`] if the topic does not exist. A group that does not exist is no error: its state is
-    /// `Dead`. Cancel-safe.
+    /// `Dead`. Of a monitor host: [`ErrorKind::Connection`] if it cannot be reached or is not able to answer (status 5xx),
+    /// [`ErrorKind::Timeout`] after `request_timeout`, [`ErrorKind::InvalidArgument`] with its words if it refuses the
+    /// question (400), [`ErrorKind::Protocol`] for any other status and for what is no lag. Cancel-safe.
     pub async fn consume_status(&self, topic: &str, group: &str) -> Result<ConsumeStatus> {
         validate::topic(topic)?;
         validate::group(group)?;
-        self.status_of(topic, Some(validate::group_of_topic(group, topic))).await
+        self.ask_status(topic, validate::group_of_topic(group, topic)).await
     }
 
     /// [`consume_status`](Self::consume_status) of a Kafka group exactly as named.
@@ -173,11 +212,12 @@ impl Dispatcher {
     /// # Errors
     /// As [`consume_status`](Self::consume_status). Cancel-safe.
     pub async fn consume_status_exact(&self, topic: &str, group: &str) -> Result<ConsumeStatus> {
+        validate::topic(topic)?;
         validate::group(group)?;
-        self.status_of(topic, Some(group.to_owned())).await
+        self.ask_status(topic, group.to_owned()).await
     }
 
-    /// The partitions of a topic, without a group.
+    /// The partitions of a topic, without a group; always from Kafka.
     ///
     /// # Errors
     /// As [`consume_status`](Self::consume_status). Cancel-safe.
@@ -185,17 +225,19 @@ impl Dispatcher {
         self.status_of(topic, None).await
     }
 
+    pub(super) async fn ask_status(&self, topic: &str, group: String) -> Result<ConsumeStatus> {
+        let Some(host) = &self.config().monitor_host else {
+            return self.status_of(topic, Some(group)).await;
+        };
+        let lag = monitor_host::lag(host, &group, topic, self.env(), self.config()).await?;
+        Ok(ConsumeStatus { said: Some(lag), ..ConsumeStatus::unknown(topic, Some(group)) })
+    }
+
     async fn status_of(&self, topic: &str, group: Option<String>) -> Result<ConsumeStatus> {
         let count = self.existing_topic(topic).await?.partitions.len() as i32;
         let topic: Arc<str> = topic.into();
         let tps: Vec<_> = (0..count).map(|p| TopicPartition::new(topic.clone(), p)).collect();
-        let mut status = ConsumeStatus {
-            topic: topic.to_string(),
-            group: group.clone(),
-            state: None,
-            members: Vec::new(),
-            partitions: Vec::new(),
-        };
+        let mut status = ConsumeStatus::unknown(&topic, group.clone());
         let mut committed = BTreeMap::new();
         if let Some(group) = &group {
             let (described, found) =
@@ -203,7 +245,7 @@ impl Dispatcher {
             status.state = Some(described.state);
             status.members = described.members.into_iter().map(GroupMember::new).collect();
             for (tp, offset) in found {
-                committed.extend(offset?.map(|CommittedOffset { offset, .. }| (tp, offset)));
+                committed.extend(offset?.map(|offset| (tp, offset)));
             }
         }
         status.partitions = self.places(&tps, group.as_ref().map(|_| &committed), &status.members).await?;
@@ -221,7 +263,7 @@ impl Dispatcher {
     pub(super) async fn places(
         &self,
         tps: &[TopicPartition],
-        committed: Option<&BTreeMap<TopicPartition, i64>>,
+        committed: Option<&BTreeMap<TopicPartition, CommittedOffset>>,
         members: &[GroupMember],
     ) -> Result<Vec<PartitionStatus>> {
         let offsets = async |at, isolation| -> Result<BTreeMap<TopicPartition, i64>> {
@@ -233,10 +275,17 @@ impl Dispatcher {
             offsets(OffsetAt::Latest, Isolation::ReadUncommitted),
             offsets(OffsetAt::Latest, Isolation::ReadCommitted),
         )?;
+        let topology = self.cluster().topology();
+        let finished = |tp: &TopicPartition, committed: &CommittedOffset| {
+            let topic = topology.topic(&tp.topic).map(|t| t.id).unwrap_or_default();
+            let log = LogId::new(topology.cluster_id.as_deref(), topic);
+            Finished::decode(&committed.metadata, log, committed.offset).map(|f| f.runs)
+        };
         let place = |tp: &TopicPartition| {
             let of = |offsets: &BTreeMap<TopicPartition, i64>| offsets.get(tp).copied().unwrap_or(-1);
             let (log_start, log_end) = (of(&starts), of(&ends));
-            let offset = committed.and_then(|c| c.get(tp).copied());
+            let found = committed.and_then(|c| c.get(tp));
+            let offset = found.map(|found| found.offset);
             let owner = |m: &&GroupMember| m.partitions.iter().any(|(t, p)| **t == *tp.topic && *p == tp.partition);
             PartitionStatus {
                 partition: tp.partition,
@@ -246,6 +295,7 @@ impl Dispatcher {
                 committed: offset,
                 lag: committed.map(|_| log_end - offset.unwrap_or(log_start)),
                 member_id: members.iter().find(owner).map(|m| m.member_id.clone()),
+                finished_ahead: found.and_then(|found| finished(tp, found)).unwrap_or_default(),
             }
         };
         Ok(tps.iter().map(place).collect())

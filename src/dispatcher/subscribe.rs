@@ -10,14 +10,18 @@ use super::core::Dispatcher;
 use super::from_message::FromMessage;
 use super::group_id::default_group;
 use super::message::Message;
+use super::monitor_lag::LagHandler;
 use super::resubscribe::Resubscribe;
 use super::routes::{And, Route, Routes};
+use super::status::ConsumeStatus;
 use super::subscription::Subscription;
+use super::trace::Observer;
 use super::validate;
 use crate::client::Isolation;
 use crate::client::fetch::{FetchedBatch, OnBadBatch, ReadOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignor, Group, GroupConfig};
+use crate::telemetry::meter::ConsumerMeter;
 use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order, Record, Seams, StartAt};
 
 /// A subscription that is being put together; [`start`](Self::start) starts it.
@@ -35,6 +39,7 @@ pub struct Subscribe<'a, R> {
     membership: GroupConfig,
     on_bad_batch: OnBadBatch,
     publish_errors: bool,
+    monitor: Option<LagHandler>,
 }
 
 enum GroupName {
@@ -93,6 +98,7 @@ impl Dispatcher {
             },
             on_bad_batch: OnBadBatch::Stop,
             publish_errors: false,
+            monitor: None,
         }
     }
 }
@@ -141,6 +147,7 @@ impl<'a, R> Subscribe<'a, R> {
             membership: self.membership,
             on_bad_batch: self.on_bad_batch,
             publish_errors: self.publish_errors,
+            monitor: self.monitor,
         }
     }
 
@@ -264,6 +271,13 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
+    /// How long the group waits for this member to join again when it rebalances; the longest of its members' counts.
+    /// Must be above [`drain_timeout`](Self::drain_timeout), and need not cover slow handlers. Default 60 s.
+    pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
+        self.membership.rebalance_timeout = timeout;
+        self
+    }
+
     /// How long [`stop`](Subscription::stop) waits for running handlers. Default 30 s.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.consumer.stop_timeout = timeout;
@@ -304,6 +318,40 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
+    /// Calls `handler` with how far the whole group has got: when the subscription starts, and then every `interval`, of
+    /// at least 1 s, as long as it lives. With several topics it is called for each of them in turn.
+    ///
+    /// Calls never overlap: the next one waits for a slow handler, and those that were due meanwhile are left out. A
+    /// look-up that fails, and a handler that panics, is among the subscription's [`errors`](Subscription::errors), and the
+    /// next one comes at its time all the same. A call that still runs when the subscription ends is dropped where it
+    /// waits. For a group one is not a member of: [`Dispatcher::monitor_lag`].
+    ///
+    /// ```no_run
+    /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
+    /// use std::time::Duration;
+    /// use dispatcher::Error;
+    ///
+    /// let subscription = dispatcher
+    ///     .subscribe("orders", async |_order: String| Ok::<(), Error>(()))
+    ///     .group("billing")
+    ///     .monitor_lag(Duration::from_secs(10), async |status| {
+    ///         println!("{} messages behind", status.total_lag());
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # subscription.join().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn monitor_lag<H, Fut>(mut self, interval: Duration, handler: H) -> Self
+    where
+        H: Fn(ConsumeStatus) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.monitor = Some(LagHandler::new(interval, handler));
+        self
+    }
+
     fn group_id(&self) -> String {
         let with_topic = |group: &str| validate::group_of_topic(group, &self.topics[0]);
         match (&self.group, &self.dispatcher.config().default_group) {
@@ -339,7 +387,7 @@ impl<'a, R> Subscribe<'a, R> {
         if self.consumer.commit_interval.is_zero() {
             return invalid("commit_interval is 0: use 1 ms or more");
         }
-        Ok(())
+        self.monitor.as_ref().map_or(Ok(()), LagHandler::check)
     }
 }
 
@@ -401,6 +449,7 @@ impl<'a, R: Routes> Subscribe<'a, R> {
             membership: self.membership,
             on_bad_batch: self.on_bad_batch,
             publish_errors: self.publish_errors,
+            monitor: self.monitor,
         })
     }
 }
@@ -414,6 +463,7 @@ pub(super) struct Plan<R> {
     membership: GroupConfig,
     on_bad_batch: OnBadBatch,
     publish_errors: bool,
+    monitor: Option<LagHandler>,
 }
 
 impl<R: Routes> Plan<R> {
@@ -427,13 +477,21 @@ impl<R: Routes> Plan<R> {
         let source = self.dispatcher.source().clone();
         let member = Group::start(source.cluster.clone(), self.membership.clone());
         let responder = Responder::new(self.dispatcher.clone(), &self.group, self.publish_errors);
-        let seams = Seams { aftercare: Some(Arc::new(responder)) };
+        let seams = Seams { aftercare: Some(Arc::new(responder)), meter: ConsumerMeter::new(&self.group) };
+        let (env, tracing) = (self.dispatcher.env().clone(), self.dispatcher.tracing().clone());
+        let topics: Vec<String> = self.consumer.topics.iter().map(|topic| topic.to_string()).collect();
+        let observer = Observer::new(env, tracing, &self.group, &topics);
         let routes = self.routes.clone();
         let adapted = move |record: Record<FetchedBatch>| {
-            let handled = routes.call(record.route(), Message::new(record));
-            async move { handled.await.map_err(HandlerError::new) }
+            let (topic, message) = (record.route(), Message::new(record));
+            let handling = observer.begin(topic, &message);
+            let handled = handling.within(|| routes.call(topic, message));
+            async move { handling.run(handled).await.map_err(HandlerError::new) }
         };
         let handle = worker::start(source, member, consumer, seams, reading, adapted);
+        if let Some(monitor) = self.monitor.clone() {
+            monitor.start(self.dispatcher.clone(), topics, self.group.clone(), &handle);
+        }
         Ok(Subscription::new(handle, self.group.clone()))
     }
 }

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::record::Record;
 use crate::client::fetch::FetchedBatch;
+use crate::telemetry::meter::ConsumerMeter;
 use crate::{Error, Result};
 
 /// How a record's handling ended.
@@ -43,4 +44,5 @@ pub(crate) trait Aftercare<B>: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(crate) struct Seams {
     pub(crate) aftercare: Option<Arc<dyn Aftercare<FetchedBatch>>>,
+    pub(crate) meter: Arc<ConsumerMeter>,
 }

@@ -71,6 +71,9 @@ where
             self.shared.arm();
         }
         self.policy.looked(now, busy);
+        if crate::telemetry::meter::ON {
+            self.owned.keys().for_each(|tp| self.measure(tp));
+        }
     }
 
     /// A commit of what is new in the partitions that `only` says; `None` when nothing is.

@@ -31,6 +31,7 @@ use crate::client::types::{AssignmentEpoch, TopicPartition};
 use crate::env::Env;
 use crate::env::watch;
 use crate::group::GroupEvent;
+use crate::telemetry::meter::{self, ConsumerMeter, PartitionMeter};
 use crate::{Error, ErrorKind, Result};
 
 /// Between two attempts to find out where partitions start.
@@ -60,6 +61,7 @@ pub(super) struct Running {
     pub(super) stands: Option<(i64, Option<Instant>)>,
     /// It reached `max_held`, or cannot be read on.
     pub(super) ended: bool,
+    pub(super) meter: PartitionMeter,
 }
 
 /// Why the consumer ends.
@@ -81,6 +83,7 @@ pub(super) struct Driver<M, L, F, G> {
     pub(super) env: Env,
     pub(super) config: ConsumerConfig,
     pub(super) shared: Arc<Shared<FetchedBatch>>,
+    meter: Arc<ConsumerMeter>,
     pub(super) pool: Option<Pool>,
     pub(super) membership: Arc<M>,
     pub(super) log: Arc<L>,
@@ -135,6 +138,7 @@ where
     let lane_rules = LaneRules {
         plan: config.on_failure.plan(),
         aftercare: seams.aftercare,
+        meter: seams.meter.clone(),
         handler_timeout: config.handler_timeout,
         spawn_each: config.spawn_each,
         serial: order == Order::Partition,
@@ -145,6 +149,7 @@ where
         env: env.clone(),
         config,
         shared,
+        meter: seams.meter,
         pool,
         membership,
         log,
@@ -318,6 +323,7 @@ where
             GroupEvent::Assigned { partitions, generation } => {
                 tracing::debug!(target: "dispatcher::worker", ?partitions, generation = generation.id, "assigned");
                 self.assigned = true;
+                self.meter.rebalanced();
                 self.shared.events.push(SubscriptionEvent::Assigned { partitions: named(&partitions) });
                 self.begin(partitions, false);
             }
@@ -421,6 +427,7 @@ where
             committed: (!pinned).then_some(point),
             stands: None,
             ended: false,
+            meter: self.meter.partition(&tp.topic, tp.partition),
         };
         self.owned.insert(tp.clone(), Owned::Running(running));
     }
@@ -448,6 +455,10 @@ where
         if running.ended {
             return;
         }
+        let weigh = |(count, bytes), batch: &Arc<FetchedBatch>| {
+            (count + u64::from(batch.count), bytes + batch.batch.data().len() as u64)
+        };
+        let (count, bytes) = if meter::ON { fetched.batches.iter().fold((0, 0), weigh) } else { (0, 0) };
         let mut prepared = Vec::with_capacity(fetched.batches.len());
         for batch in fetched.batches {
             let base = batch.batch.header().base_offset;
@@ -464,6 +475,23 @@ where
             }
         }
         self.shared.with(|s| s.push(id, prepared, fetched.next_offset));
+        if meter::ON {
+            // Without transactions under way the two are the same.
+            let end = if fetched.last_stable >= 0 { fetched.last_stable } else { fetched.high_watermark };
+            if let Some(running) = self.running(&fetched.tp, fetched.epoch) {
+                running.meter.fetched(count, bytes, end);
+            }
+            self.measure(&fetched.tp);
+        }
+    }
+
+    /// Shows how a partition stands.
+    pub(super) fn measure(&self, tp: &TopicPartition) {
+        if let Some(Owned::Running(running)) = self.owned.get(tp) {
+            let id = running.id;
+            let (watermark, in_flight) = self.shared.with(|s| (s.watermark(id), s.in_flight_of(id)));
+            running.meter.stands(watermark.unwrap_or_default(), in_flight);
+        }
     }
 
     /// Reads no further; what has been read is still handled.

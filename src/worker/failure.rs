@@ -82,8 +82,12 @@ impl HandlerError {
 
     /// As the library's own error, naming the record.
     pub(crate) fn into_error(self, tp: &TopicPartition, offset: i64) -> Error {
-        let source = self.0;
-        Error::new(ErrorKind::Handler, format!("the handler of {tp} offset {offset} failed")).with_source(Plain(source))
+        self.because(format!("the handler of {tp} offset {offset} failed"))
+    }
+
+    /// As the library's own error, saying which handler it was.
+    pub(crate) fn because(self, what: String) -> Error {
+        Error::new(ErrorKind::Handler, what).with_source(Plain(self.0))
     }
 }
 

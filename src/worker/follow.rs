@@ -62,6 +62,7 @@ where
         if let Some(mut kept) = kept {
             if !unfit && kept.backoff.failures() + 1 < self.rules.plan.attempts {
                 tracing::debug!(target: "dispatcher::worker", %error, attempt = kept.record.attempt(), "to be tried again");
+                self.rules.meter.retried(&assignment.tp.topic);
                 let pause = self.env.random(|rng| kept.backoff.next(rng));
                 kept.record = kept.record.again();
                 let rest = rest(self.env.clone(), self.shared.clone(), assignment.clone(), pause);
@@ -99,6 +100,7 @@ where
     /// A handler failed for good.
     fn failed(&self, error: &Error, tp: &TopicPartition, offset: i64) -> End {
         tracing::debug!(target: "dispatcher::worker", %error, "a handler failed");
+        self.rules.meter.failed(&tp.topic);
         self.shared.failures.push(Failure { record: Some((tp.clone(), offset)), error: error.clone() });
         match self.rules.plan.last {
             Last::Skip => End::Finished,

@@ -89,6 +89,14 @@ impl ConsumerHandle {
         }
     }
 
+    /// Resolves when the consumer has ended; holds nothing of it.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut outcome = self.outcome.clone();
+        async move {
+            let _ = outcome.wait_for(Option::is_some).await;
+        }
+    }
+
     /// Whether it has ended.
     pub(crate) fn is_ended(&self) -> bool {
         self.outcome.borrow().is_some()

@@ -9,6 +9,7 @@ use super::config::ConsumerConfig;
 use super::consumer;
 use super::failure::HandlerError;
 use super::handle::ConsumerHandle;
+use super::metadata::LogId;
 use super::record::Record;
 use super::seam::{Guard, Log};
 use crate::client::Cluster;
@@ -62,7 +63,7 @@ impl Log for Live {
     }
 
     fn cluster_tag(&self) -> u32 {
-        crc32c::crc32c(self.source.cluster.topology().cluster_id.as_deref().unwrap_or_default().as_bytes())
+        LogId::new(self.source.cluster.topology().cluster_id.as_deref(), TopicId::default()).cluster
     }
 
     async fn offsets(

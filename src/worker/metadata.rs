@@ -33,6 +33,12 @@ pub(crate) struct LogId {
     pub(crate) topic: TopicId,
 }
 
+impl LogId {
+    pub(crate) fn new(cluster_id: Option<&str>, topic: TopicId) -> Self {
+        Self { cluster: crc32c::crc32c(cluster_id.unwrap_or_default().as_bytes()), topic }
+    }
+}
+
 /// Finished records above a committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finished {

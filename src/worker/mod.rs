@@ -44,4 +44,5 @@ pub use failure::OnFailure;
 pub(crate) use failure::{Failure, Failures, HandlerError, Unfit};
 pub(crate) use handle::{ConsumerHandle, Ended};
 pub(crate) use live::{Source, start};
+pub(crate) use metadata::{Finished, LogId};
 pub(crate) use record::Record;

@@ -17,6 +17,7 @@ use super::lane::Lane;
 use super::record::{Block, Record};
 use super::scheduler::{Done, Scheduler, Work};
 use crate::env::{Env, lock};
+use crate::telemetry::meter::ConsumerMeter;
 use crate::{Error, ErrorKind};
 
 /// What every lane does alike.
@@ -24,6 +25,7 @@ use crate::{Error, ErrorKind};
 pub(crate) struct LaneRules<B> {
     pub(crate) plan: Plan,
     pub(crate) aftercare: Option<Arc<dyn Aftercare<B>>>,
+    pub(crate) meter: Arc<ConsumerMeter>,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) spawn_each: bool,
     /// Records of one partition run one after another.
@@ -32,7 +34,7 @@ pub(crate) struct LaneRules<B> {
 
 impl<B> Clone for LaneRules<B> {
     fn clone(&self) -> Self {
-        Self { aftercare: self.aftercare.clone(), ..*self }
+        Self { aftercare: self.aftercare.clone(), meter: self.meter.clone(), ..*self }
     }
 }
 

@@ -17,6 +17,7 @@ pub struct Builder {
     pub(crate) heap: String,
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) listeners: Vec<(String, String)>,
+    pub(crate) behind: BTreeMap<String, Vec<u16>>,
 }
 
 impl Builder {
@@ -27,6 +28,7 @@ impl Builder {
             heap: "512m".to_owned(),
             properties: BTreeMap::new(),
             listeners: Vec::new(),
+            behind: BTreeMap::new(),
         }
     }
 
@@ -60,6 +62,18 @@ impl Builder {
     pub fn listener(mut self, name: &str, protocol: &str) -> Self {
         self.listeners.push((name.to_owned(), protocol.to_owned()));
         self
+    }
+
+    /// A [`listener`](Self::listener) that clients are told to reach at these ports of 127.0.0.1, one per broker: those
+    /// of proxies. `broker.listener(name)` is the broker itself.
+    pub fn listener_behind(mut self, name: &str, protocol: &str, ports: &[u16]) -> Self {
+        self.behind.insert(name.to_owned(), ports.to_vec());
+        self.listener(name, protocol)
+    }
+
+    /// The port of listener `name` that clients of broker `id` are told, unless it is the broker's own.
+    pub(crate) fn told(&self, name: &str, id: i32) -> Option<u16> {
+        self.behind.get(name)?.get(usize::try_from(id - 1).ok()?).copied()
     }
 
     /// Starts a cluster that belongs to the caller; ready when it returns.

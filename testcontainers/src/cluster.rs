@@ -165,16 +165,19 @@ impl Drop for Kafka {
 fn properties(builder: &Builder, id: i32, ports: &[u16], voters: &str, data: &Path) -> String {
     let mut listeners = vec![("PLAINTEXT", ports[0])];
     listeners.extend(builder.listeners.iter().map(|(name, _)| name.as_str()).zip(ports[2..].iter().copied()));
-    let advertised: Vec<_> = listeners.iter().map(|(name, port)| format!("{name}://127.0.0.1:{port}")).collect();
+    let all = |port: &dyn Fn(&str, u16) -> u16| {
+        let listener = |(name, own): &(&str, u16)| format!("{name}://127.0.0.1:{}", port(name, *own));
+        listeners.iter().map(listener).collect::<Vec<_>>().join(",")
+    };
+    let (bound, advertised) = (all(&|_, own| own), all(&|name, own| builder.told(name, id).unwrap_or(own)));
     let mut map = vec!["PLAINTEXT:PLAINTEXT".to_owned(), "CONTROLLER:PLAINTEXT".to_owned()];
     map.extend(builder.listeners.iter().map(|(name, protocol)| format!("{name}:{protocol}")));
-    let advertised = advertised.join(",");
     let mut all = defaults(builder.brokers);
     all.extend([
         ("process.roles".to_owned(), "broker,controller".to_owned()),
         ("node.id".to_owned(), id.to_string()),
         ("controller.quorum.voters".to_owned(), voters.to_owned()),
-        ("listeners".to_owned(), format!("{advertised},CONTROLLER://127.0.0.1:{}", ports[1])),
+        ("listeners".to_owned(), format!("{bound},CONTROLLER://127.0.0.1:{}", ports[1])),
         ("advertised.listeners".to_owned(), advertised),
         ("controller.listener.names".to_owned(), "CONTROLLER".to_owned()),
         ("listener.security.protocol.map".to_owned(), map.join(",")),

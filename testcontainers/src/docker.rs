@@ -84,7 +84,11 @@ fn environment(builder: &Builder, cluster: &str, id: i32, ports: &[u16]) -> Vec<
     let voters: Vec<_> = (1..=builder.brokers).map(|id| format!("{id}@{cluster}-{id}:9093")).collect();
     let mut outside = vec![("PLAINTEXT", ports[0])];
     outside.extend(builder.listeners.iter().map(|(name, _)| name.as_str()).zip(ports[1..].iter().copied()));
-    let join = |host: &str| outside.iter().map(|(n, p)| format!("{n}://{host}:{p}")).collect::<Vec<_>>().join(",");
+    let join = |host: &str, port: &dyn Fn(&str, u16) -> u16| {
+        outside.iter().map(|(n, own)| format!("{n}://{host}:{}", port(n, *own))).collect::<Vec<_>>().join(",")
+    };
+    let (bound, told) =
+        (join("0.0.0.0", &|_, own| own), join("127.0.0.1", &|n, own| builder.told(n, id).unwrap_or(own)));
     let mut map = "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
     for (name, protocol) in &builder.listeners {
         map.push_str(&format!(",{name}:{protocol}"));
@@ -94,8 +98,8 @@ fn environment(builder: &Builder, cluster: &str, id: i32, ports: &[u16]) -> Vec<
         ("process.roles", "broker,controller".to_owned()),
         ("node.id", id.to_string()),
         ("controller.quorum.voters", voters.join(",")),
-        ("listeners", format!("{},INTERNAL://:9094,CONTROLLER://:9093", join("0.0.0.0"))),
-        ("advertised.listeners", format!("{},INTERNAL://{cluster}-{id}:9094", join("127.0.0.1"))),
+        ("listeners", format!("{bound},INTERNAL://:9094,CONTROLLER://:9093")),
+        ("advertised.listeners", format!("{told},INTERNAL://{cluster}-{id}:9094")),
         ("inter.broker.listener.name", "INTERNAL".to_owned()),
         ("controller.listener.names", "CONTROLLER".to_owned()),
         ("listener.security.protocol.map", map),

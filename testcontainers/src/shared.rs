@@ -167,7 +167,7 @@ fn register(dir: &Path) -> io::Result<()> {
 /// One description, one cluster.
 fn key(builder: &Builder) -> String {
     let mut hasher = DefaultHasher::new();
-    (&builder.heap, &builder.properties, &builder.listeners).hash(&mut hasher);
+    (&builder.heap, &builder.properties, &builder.listeners, &builder.behind).hash(&mut hasher);
     format!("shared-{}-{}-{:016x}", builder.version, builder.brokers, hasher.finish())
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Message, go, json_of};
 
+#[derive(Clone)]
 pub struct Franz {
     program: PathBuf,
 }
@@ -22,8 +23,13 @@ impl Franz {
         json_of(self.command(args), "")
     }
 
+    /// The same for a command that reads `input`.
+    pub fn run_with(&self, args: &[&str], input: &str) -> Value {
+        json_of(self.command(args), input)
+    }
+
     pub fn write(&self, bootstrap: &str, topic: &str, messages: &[Message]) {
-        json_of(self.command(&["write", bootstrap, topic, "0"]), &serde_json::to_string(messages).unwrap());
+        self.run_with(&["write", bootstrap, topic, "0"], &serde_json::to_string(messages).unwrap());
     }
 
     pub fn read(&self, bootstrap: &str, topic: &str, count: usize) -> Vec<Message> {

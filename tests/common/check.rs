@@ -16,6 +16,14 @@ pub fn no_loss(acked: impl IntoIterator<Item = Place>, logs: &[HandlerLog]) {
     assert!(lost.is_empty(), "L: {} acknowledged messages were not handled, such as {:?}", lost.len(), sample(&lost));
 }
 
+/// L, and its reverse: what was handled is what was acknowledged.
+pub fn handled_is_acked(acked: &[Place], logs: &[HandlerLog]) {
+    no_loss(acked.iter().copied(), logs);
+    let acked: BTreeSet<_> = acked.iter().collect();
+    let strange: Vec<_> = finished(logs).into_keys().filter(|place| !acked.contains(place)).collect();
+    assert!(strange.is_empty(), "{} were handled that nobody sent, such as {:?}", strange.len(), sample(&strange));
+}
+
 /// D: no message was handled to its end twice, by whomever.
 pub fn no_doubles(logs: &[HandlerLog]) {
     let doubles: Vec<_> = finished(logs).into_iter().filter(|(_, times)| *times > 1).collect();

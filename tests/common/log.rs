@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Whether a handler call began or ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Event {
     /// Empty when the message has none.
     pub key: String,
     pub payload: String,
+    /// When, for members of this process; of others only their order is known.
+    pub at: Option<Instant>,
 }
 
 /// One member's log.
@@ -55,7 +58,8 @@ impl HandlerLog {
 
     pub fn record(&self, what: What, partition: i32, offset: i64, key: Option<&[u8]>, payload: &[u8]) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(17)]).into_owned();
-        let event = Event { what, partition, offset, key: key.map(text).unwrap_or_default(), payload: text(payload) };
+        let (key, payload) = (key.map(text).unwrap_or_default(), text(payload));
+        let event = Event { what, partition, offset, key, payload, at: Some(Instant::now()) };
         if let Some(file) = &self.file {
             let mut line = String::new();
             let what = match event.what {
@@ -97,5 +101,5 @@ fn parse(line: &str) -> Event {
         _ => What::Failed,
     };
     let (partition, offset) = (next().parse().unwrap(), next().parse().unwrap());
-    Event { what, partition, offset, key: next().to_owned(), payload: next().to_owned() }
+    Event { what, partition, offset, key: next().to_owned(), payload: next().to_owned(), at: None }
 }

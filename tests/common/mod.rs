@@ -7,8 +7,11 @@ pub mod librdkafka;
 pub mod log;
 pub mod ours;
 pub mod process;
+pub mod proxy;
 pub mod segment;
+pub mod spans;
 pub mod tools;
+pub mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

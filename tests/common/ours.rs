@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dispatcher::{Delivery, Dispatcher, Message, OnFailure, Order, Subscription};
+use dispatcher::{Assignor, Delivery, Dispatcher, GroupMember, Message, OnFailure, Order, Subscription};
 
 use super::check::Place;
 use super::log::{HandlerLog, What};
@@ -24,6 +24,11 @@ pub struct Reading {
     /// How long a handler takes.
     pub work: Duration,
     pub session_timeout: Duration,
+    /// How soon the others' comings and goings are noticed.
+    pub heartbeat_interval: Duration,
+    pub assignors: Vec<Assignor>,
+    pub instance_id: Option<String>,
+    pub client_id: String,
 }
 
 impl Default for Reading {
@@ -35,6 +40,10 @@ impl Default for Reading {
             fail_every: 0,
             work: Duration::ZERO,
             session_timeout: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_secs(3),
+            assignors: vec![Assignor::Range],
+            instance_id: None,
+            client_id: "dispatcher".into(),
         }
     }
 }
@@ -56,23 +65,27 @@ impl Member {
     }
 
     pub async fn start_logging(bootstrap: &str, topic: &str, group: &str, reading: &Reading, log: HandlerLog) -> Self {
-        let dispatcher =
-            Dispatcher::builder(bootstrap.split(',')).session_timeout(reading.session_timeout).connect().await.unwrap();
-        let (events, reading) = (log.clone(), reading.clone());
+        let builder = Dispatcher::builder(bootstrap.split(',')).client_id(&reading.client_id);
+        let builder = builder.session_timeout(reading.session_timeout).heartbeat_interval(reading.heartbeat_interval);
+        let dispatcher = builder.connect().await.unwrap();
         let (order, concurrency, on_failure) = (reading.order, reading.concurrency, reading.on_failure);
+        let (assignors, instance_id) = (reading.assignors.clone(), reading.instance_id.clone());
+        let (events, reading) = (log.clone(), reading.clone());
         let handler = move |message: Message| {
             let (events, reading) = (events.clone(), reading.clone());
             async move { handle(&message, &events, &reading).await }
         };
-        let subscription = dispatcher
+        let mut subscribe = dispatcher
             .subscribe(topic, handler)
             .group_exact(group)
             .concurrency(concurrency)
             .order(order)
             .on_failure(on_failure)
-            .start()
-            .await
-            .unwrap();
+            .assignors(assignors);
+        if let Some(id) = instance_id {
+            subscribe = subscribe.instance_id(id);
+        }
+        let subscription = subscribe.start().await.unwrap();
         Self { dispatcher, subscription, log }
     }
 
@@ -199,6 +212,24 @@ pub async fn until_shared(dispatcher: &Dispatcher, topic: &str, group: &str, mem
     super::eventually("every member has its share", Duration::from_secs(60), shared).await;
 }
 
+/// Whether the group is stable with this many members, each with a share, and each of the partitions with one owner.
+pub fn is_settled(state: &str, all: &[GroupMember], members: usize, partitions: usize) -> bool {
+    let mut owned: Vec<_> = all.iter().flat_map(|m| m.partitions()).collect();
+    owned.sort();
+    owned.dedup();
+    let shares: usize = all.iter().map(|m| m.partitions().len()).sum();
+    let each = all.len() == members && all.iter().all(|m| !m.partitions().is_empty());
+    state == "Stable" && each && owned.len() == partitions && shares == partitions
+}
+
+pub async fn until_settled(dispatcher: &Dispatcher, topic: &str, group: &str, members: usize, partitions: usize) {
+    let settled = async || {
+        let status = dispatcher.consume_status_exact(topic, group).await.unwrap();
+        is_settled(status.state().unwrap_or_default(), status.members(), members, partitions)
+    };
+    super::eventually("every partition has one owner", Duration::from_secs(60), settled).await;
+}
+
 pub async fn until_lag_is_zero(dispatcher: &Dispatcher, topic: &str, group: &str, limit: Duration) {
     super::eventually("lag 0", limit, async || lag(dispatcher, topic, group).await == 0).await;
 }
@@ -223,6 +254,10 @@ impl MemberProcess {
             .env("MEMBER_CONCURRENCY", reading.concurrency.to_string())
             .env("MEMBER_WORK_US", reading.work.as_micros().to_string())
             .env("MEMBER_SESSION_MS", reading.session_timeout.as_millis().to_string())
+            .env("MEMBER_HEARTBEAT_MS", reading.heartbeat_interval.as_millis().to_string())
+            .env("MEMBER_COOPERATIVE", u8::from(reading.assignors == [Assignor::CooperativeSticky]).to_string())
+            .env("MEMBER_INSTANCE", reading.instance_id.as_deref().unwrap_or_default())
+            .env("MEMBER_CLIENT", &reading.client_id)
             .env("MEMBER_LOG", log)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -278,6 +313,10 @@ pub async fn run_member_process() {
         concurrency: number("MEMBER_CONCURRENCY") as usize,
         work: Duration::from_micros(number("MEMBER_WORK_US")),
         session_timeout: Duration::from_millis(number("MEMBER_SESSION_MS")),
+        heartbeat_interval: Duration::from_millis(number("MEMBER_HEARTBEAT_MS")),
+        assignors: vec![if number("MEMBER_COOPERATIVE") == 1 { Assignor::CooperativeSticky } else { Assignor::Range }],
+        instance_id: std::env::var("MEMBER_INSTANCE").ok().filter(|id| !id.is_empty()),
+        client_id: std::env::var("MEMBER_CLIENT").unwrap(),
         ..Reading::default()
     };
     let log = HandlerLog::to_file(Path::new(&std::env::var("MEMBER_LOG").unwrap()));

@@ -128,3 +128,69 @@ fn group_line(line: &str, group: &str) -> Option<GroupLine> {
         consumer: Some(consumer).filter(|c| *c != "-").map(str::to_owned),
     })
 }
+
+/// The node id of a group's coordinator.
+pub fn coordinator(tools: &Tools, bootstrap: &str, group: &str) -> i32 {
+    let args = ["--bootstrap-server", bootstrap, "--describe", "--state", "--group", group];
+    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let out = succeeded(&tools.run(class, &args).unwrap(), "coordinator");
+    let line = out.lines().find(|line| line.starts_with(group)).unwrap_or_else(|| panic!("{out}"));
+    let id = line.split_whitespace().find_map(|word| word.strip_prefix('(')?.strip_suffix(')')?.parse().ok());
+    id.unwrap_or_else(|| panic!("{out}"))
+}
+
+/// Has the first replica of every partition lead it, where that is in sync.
+pub fn elect_preferred_leaders(tools: &Tools, bootstrap: &str) {
+    let args = ["--bootstrap-server", bootstrap, "--election-type", "preferred", "--all-topic-partitions"];
+    // It fails where a replica is not in sync yet.
+    tools.run("org.apache.kafka.tools.LeaderElectionCommand", &args).unwrap();
+}
+
+/// What Kafka wrote down of a group when its members or their shares changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRecord {
+    pub group: String,
+    pub generation: i64,
+    /// The member id of its leader, which begins with that member's client id.
+    pub leader: Option<String>,
+}
+
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// All that Kafka wrote down of all groups, at a time when nobody commits.
+pub fn group_records(tools: &Tools, bootstrap: &str) -> Vec<GroupRecord> {
+    let count = end_offsets(tools, bootstrap, OFFSETS_TOPIC).values().sum();
+    read_group_records(tools, bootstrap, &["--from-beginning"], count)
+}
+
+/// The generations that a group has had, one for each rebalance.
+pub fn generations(tools: &Tools, bootstrap: &str, group: &str) -> Vec<i64> {
+    let ends = end_offsets(tools, bootstrap, OFFSETS_TOPIC);
+    // As Java's String.hashCode has it.
+    let hash = group.bytes().fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+    let partition = (hash & i32::MAX) % ends.len() as i32;
+    // Others commit all the time: it is this partition up to here, as far as nothing of it was compacted.
+    let args = ["--partition", &partition.to_string(), "--offset", "earliest"];
+    let records = read_group_records(tools, bootstrap, &args, ends[&partition]);
+    records.iter().filter(|record| record.group == group).map(|record| record.generation).collect()
+}
+
+fn read_group_records(tools: &Tools, bootstrap: &str, from: &[&str], count: i64) -> Vec<GroupRecord> {
+    let count = count.to_string();
+    let mut args = vec!["--bootstrap-server", bootstrap, "--topic", OFFSETS_TOPIC];
+    args.extend(from);
+    args.extend(["--timeout-ms", "3000", "--max-messages", &count, "--formatter"]);
+    args.push("org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter");
+    let output = tools.run("org.apache.kafka.tools.consumer.ConsoleConsumer", &args).unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let records = serde_json::Deserializer::from_str(&out).into_iter::<serde_json::Value>().map_while(Result::ok);
+    let record = |record: serde_json::Value| {
+        let data = &record["value"]["data"];
+        Some(GroupRecord {
+            group: record["key"]["data"]["group"].as_str()?.to_owned(),
+            generation: data["generation"].as_i64()?,
+            leader: data["leader"].as_str().map(str::to_owned),
+        })
+    };
+    records.filter_map(record).collect()
+}

@@ -70,6 +70,7 @@ fn sender(until: Duration, count: u32) -> SenderPlan {
         buffer_memory: 64 << 20,
         killed_at: None,
         impatient: 0.0,
+        receipts: None,
     }
 }
 

@@ -92,6 +92,8 @@ pub(crate) struct SenderPlan {
     pub(crate) killed_at: Option<Duration>,
     /// How often a call is dropped before it has ended, 0 to 1.
     pub(crate) impatient: f64,
+    /// Asks for receipts, and waits so long for each.
+    pub(crate) receipts: Option<Duration>,
 }
 
 /// One life of a member: a process with a dispatcher and a subscription.
@@ -140,7 +142,12 @@ impl Plan {
         let members = d.number(1..=3) as u32;
         let lives = lives(&mut Dice::new(seed, "lives"), mood, members, until, group.static_members);
         let mut d = Dice::new(seed, "senders");
-        let senders = (0..d.number(1..=2)).map(|_| SenderPlan::draw(&mut d, mood, until, compacted)).collect();
+        let senders = (0..d.number(1..=2)).map(|_| SenderPlan::draw(&mut d, mood, until, compacted));
+        let mut senders: Vec<_> = senders.collect();
+        let mut d = Dice::new(seed, "receipts");
+        if !crate::regressions::is_eager(seed) && d.chance(0.25) {
+            senders.iter_mut().for_each(|sender| sender.receipts = Some(d.ms(500..=30_000)));
+        }
         let mut d = Dice::new(seed, "chaos");
         let events = match mood {
             Mood::Calm => 0,
@@ -262,6 +269,7 @@ impl SenderPlan {
             buffer_memory: d.pick(&[1 << 15, 64 << 20, 64 << 20]),
             killed_at: (mood == Mood::Wild && d.chance(0.15)).then(|| d.moment(until)),
             impatient: d.pick(&[0.0, 0.0, 0.1]),
+            receipts: None,
         }
     }
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatcher::{Delivery, Dispatcher, Error, ErrorKind, SendReport, Topic};
+use dispatcher::{Delivery, Dispatcher, Error, ErrorKind, PendingReceipts, SendReport, Topic};
 use tokio::task::JoinSet;
 
 use crate::dice::Dice;
 use crate::plan::SenderPlan;
 use crate::world::{Ctx, Outcome, Send};
+
+/// What the first message with a receipt may take: a topic is made, looked at and read, each within the request time-out,
+/// and it may wait for room besides.
+const HELPER: Duration = Duration::from_secs(90);
 
 /// Sends all; ends when everything is acknowledged or has failed, or with the process.
 pub(crate) async fn send(ctx: Arc<Ctx>, number: usize) {
@@ -63,6 +67,19 @@ async fn work(ctx: &Arc<Ctx>, number: usize, plan: &SenderPlan, process: &dispat
             world.sends.push(Send { id, producer: number, partition: None, outcome, recreations });
             world.sends.len() - 1
         };
+        if let Some(timeout) = plan.receipts {
+            // The first one has to make the topic of the receipts.
+            match tokio::time::timeout(HELPER, message.receipt(timeout).enqueue()).await {
+                Err(_) => {
+                    ctx.violated("P", format!("enqueue() of a message with a receipt did not end within {HELPER:?}"))
+                }
+                Ok(Err(error)) => told(ctx, at, Err(error)),
+                Ok(Ok(pending)) => {
+                    let _ = waiting.spawn(answered(ctx.clone(), at, pending, timeout));
+                }
+            }
+            continue;
+        }
         // Some calls are dropped in their midst.
         let limit = if impatience.chance(plan.impatient) {
             impatience.ms(0..=50)
@@ -126,6 +143,32 @@ async fn wait(ctx: Arc<Ctx>, at: usize, delivery: Delivery, delivery_timeout: Du
     let took = ctx.time() - began;
     if took > limit {
         ctx.violated("P", format!("a delivery took {took:?}, its delivery_timeout was {delivery_timeout:?}"));
+    }
+}
+
+/// A receipt tells the truth about this very message, and its time-out comes in time.
+async fn answered(ctx: Arc<Ctx>, at: usize, mut pending: PendingReceipts, timeout: Duration) {
+    let (began, id) = (ctx.time(), pending.id().to_owned());
+    told(&ctx, at, pending.acknowledged().await);
+    let due = ctx.time().max(began + timeout) + Duration::from_millis(50);
+    let name = ctx.world().sends[at].id.clone();
+    match pending.receipts().await {
+        Ok(receipts) => {
+            let receipt = &receipts[0];
+            ctx.log(|| format!("receipt of {name}: {receipt:?}"));
+            if receipt.id() != id || receipts.len() != 1 {
+                ctx.violated("I", format!("{name} got the receipts {receipts:?}, its id is {id}"));
+            }
+            if *receipt.outcome() == dispatcher::Outcome::Ok && !ctx.world().handled_ids.contains(&name) {
+                ctx.violated("C", format!("{name} has a receipt although its handler has not ended"));
+            }
+        }
+        Err(error) => {
+            ctx.log(|| format!("no receipt of {name}: {error}"));
+            if ctx.time() > due {
+                ctx.violated("P", format!("no receipt of {name} came in {timeout:?}, and that was said later"));
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod dispatch;
 mod latency;
 mod measure;
 mod produce;
+mod receipts;
 mod report;
 
 use super::args::Common;
@@ -30,9 +31,6 @@ struct Bench {
 }
 
 pub(super) async fn run(all: &Common, args: BenchArgs) -> Outcome {
-    if args.workload == Workload::Receipts {
-        return Err(Exit::not_yet("the workload receipts"));
-    }
     if args.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
         return Err(Exit::usage("--rate: use a number above 0"));
     }
@@ -60,7 +58,7 @@ pub(super) async fn run(all: &Common, args: BenchArgs) -> Outcome {
 }
 
 async fn prepare(admin: &Dispatcher, args: BenchArgs, config: Config) -> Outcome<Bench> {
-    let single = matches!(args.workload, Workload::Latency | Workload::Dispatch);
+    let single = matches!(args.workload, Workload::Latency | Workload::Dispatch | Workload::Receipts);
     let messages = args.messages.unwrap_or(if single { 10_000 } else { 1_000_000 });
     if let Some(topic) = args.topic.clone() {
         let partitions = admin.describe_topic(&topic).await?.partitions();
@@ -90,7 +88,7 @@ impl Bench {
             Workload::Consume => consume::run(self).await,
             Workload::Latency => latency::run(self).await,
             Workload::Dispatch => dispatch::run(self).await,
-            Workload::Receipts => Err(Exit::not_yet("the workload receipts")),
+            Workload::Receipts => receipts::run(self).await,
         }
     }
 
@@ -103,7 +101,7 @@ impl Bench {
     }
 
     fn window(&self) -> u64 {
-        self.args.window.unwrap_or(100_000)
+        self.args.window.unwrap_or(if self.args.workload == Workload::Receipts { 1 } else { 100_000 })
     }
 
     fn concurrency(&self) -> u32 {

@@ -97,7 +97,7 @@ fn params(bench: &Bench) -> Params {
         compression: crate::dispatcher::names::of_compression(config.compression),
         rate: (args.workload == Workload::Latency).then(|| bench.rate()).or(args.rate),
         keys: args.keys,
-        window: (args.workload == Workload::Produce).then(|| bench.window()),
+        window: matches!(args.workload, Workload::Produce | Workload::Receipts).then(|| bench.window()),
         concurrency: consumes.then(|| bench.concurrency()),
         order: args.order.map(|order| match order {
             OrderArg::None => "none",

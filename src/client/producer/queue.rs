@@ -20,6 +20,7 @@ use crate::client::backend::PartitionClient;
 use crate::client::types::TopicPartition;
 use crate::env::lock;
 use crate::error::{Error, ErrorKind};
+use crate::telemetry::meter::SendMeter;
 
 /// See the module.
 pub(crate) struct PartitionQueue {
@@ -28,6 +29,7 @@ pub(crate) struct PartitionQueue {
     tp: Arc<TopicPartition>,
     shared: Arc<Shared>,
     client: Arc<dyn PartitionClient>,
+    meter: SendMeter,
     state: Mutex<State>,
 }
 
@@ -94,7 +96,8 @@ pub(crate) enum Retry {
 impl PartitionQueue {
     pub(super) fn new(id: u64, tp: TopicPartition, shared: Arc<Shared>, client: Arc<dyn PartitionClient>) -> Arc<Self> {
         let state = State::new(&shared);
-        Arc::new(Self { id, tp: Arc::new(tp), shared, client, state: Mutex::new(state) })
+        let meter = SendMeter::new(&tp.topic, tp.partition);
+        Arc::new(Self { id, tp: Arc::new(tp), shared, client, meter, state: Mutex::new(state) })
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -212,6 +215,7 @@ impl PartitionQueue {
                         lock(&self.state).sequencer.forget(ticket);
                         let error =
                             Error::from(error).wrap(ErrorKind::NotWritten, format!("{}: cannot be encoded", self.tp));
+                        self.meter.failed(&self.tp.topic, self.tp.partition, count, false, &error);
                         completion.settle(0, count, count, Fate::Failed(error));
                         self.release(&completion, reserved);
                         return self.take(now, owner);
@@ -262,6 +266,9 @@ impl PartitionQueue {
             Verdict::Kept => {}
             Verdict::Written(parcel) => {
                 if let Some(fate) = fate {
+                    let begun = parcel.deadline.checked_sub(self.shared.config.delivery_timeout).unwrap_or(now);
+                    let took = now.saturating_duration_since(begun);
+                    self.meter.acknowledged(parcel.count(), parcel.size(), took);
                     self.finish(parcel, fate);
                 }
             }

@@ -6,6 +6,7 @@
 //	franz group BOOTSTRAP TOPIC GROUP COUNT
 //	franz admin BOOTSTRAP TOPIC GROUP
 //	franz transform BOOTSTRAP TOPIC OUTPUT GROUP COUNT
+//	franz storm BOOTSTRAP TOPIC GROUP BALANCER PARTITIONS MEMBERS < schedule   (a JSON list of {at_ms, member})
 package main
 
 import (
@@ -47,6 +48,11 @@ func main() {
 		result = admin(ctx, bootstrap, args[0], args[1])
 	case "transform":
 		result = transform(ctx, bootstrap, args[0], args[1], args[2], number(args[3]))
+	case "storm":
+		// As long as the test's schedule, and no longer than the test.
+		ctx, cancel := context.WithTimeout(context.Background(), 4*limit)
+		defer cancel()
+		result = storm(ctx, bootstrap, args[0], args[1], args[2], number(args[3]), number(args[4]))
 	default:
 		panic("no such command: " + command)
 	}

@@ -25,14 +25,18 @@ impl PartitionQueue {
         }
         for open in open {
             let cause = why.clone().or_else(|| lock(&self.state).last_error.clone());
-            let count = open.builder.count();
-            open.completion.settle(0, count, count, Fate::Failed(self.end(false, cause)));
+            let (count, error) = (open.builder.count(), self.end(false, cause));
+            self.meter.failed(&self.tp.topic, self.tp.partition, count, false, &error);
+            open.completion.settle(0, count, count, Fate::Failed(error));
             self.release(&open.completion, open.reserved);
         }
     }
 
     pub(super) fn finish(&self, parcel: Parcel, fate: Fate) {
         let (completion, reserved) = (parcel.completion().clone(), parcel.reserved);
+        if let Fate::Failed(error) = &fate {
+            self.meter.failed(&self.tp.topic, self.tp.partition, parcel.count(), true, error);
+        }
         if let Some(buffer) = parcel.finish(fate) {
             self.shared.keep(buffer);
         }
