@@ -63,6 +63,7 @@ async fn main() -> Result<()> {
     }
     let stored: usize = (0..4).map(|partition| cluster.records("orders", partition).len()).sum();
     println!("1000 sent, {stored} in the logs");
+    assert_eq!(stored, 1_000, "whatever was repeated");
 
     while dispatcher.consume_status("orders", "kitchen").await?.total_lag() > 0 {
         tokio::time::sleep(Duration::from_secs(1)).await;

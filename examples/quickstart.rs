@@ -62,6 +62,7 @@ async fn main() -> Result<()> {
     }
     let status = dispatcher.consume_status(&topic, "kitchen").await?;
     println!("group {} has a lag of {}", status.group().unwrap_or_default(), status.total_lag());
+    assert_eq!(status.total_lag(), 0);
 
     dispatcher.remove_topics([&topic]).await?;
     dispatcher.close(Duration::from_secs(10)).await
