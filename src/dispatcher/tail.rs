@@ -70,7 +70,7 @@ impl Tail {
         if fault != FetchFault::Recreated || self.attached.get(&tp).is_none_or(|(at, _)| *at != epoch) {
             return;
         }
-        while let Err(error) = self.attach(&[tp.clone()], OffsetAt::Earliest).await {
+        while let Err(error) = self.attach(std::slice::from_ref(&tp), OffsetAt::Earliest).await {
             tracing::debug!(target: "dispatcher", %tp, %error, "not readable yet");
             self.source.cluster.env().sleep(AGAIN).await;
         }

@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::telemetry::meter::{self, HandlerMeter};
 use crate::telemetry::{TraceContext, within};
-use crate::worker::Unfit;
+use crate::worker::{HandlerError, Unfit};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -111,18 +111,17 @@ impl Handling {
     }
 
     /// Runs the handler to its end.
-    #[inline]
-    pub(in crate::dispatcher) async fn run<F>(mut self, handler: F) -> Result<(), BoxError>
+    #[allow(clippy::manual_async_fn, reason = "an async function's future has room for the handler's once more")]
+    pub(in crate::dispatcher) fn run<F>(mut self, handler: F) -> impl Future<Output = Result<(), HandlerError>> + Send
     where
-        F: Future<Output = Result<(), BoxError>>,
+        F: Future<Output = Result<(), BoxError>> + Send,
     {
-        if self.traced.is_none() && self.timed.is_none() {
-            return handler.await;
+        async move {
+            let mut handler = pin!(handler);
+            let result = std::future::poll_fn(|cx| self.within(|| handler.as_mut().poll(cx))).await;
+            self.end(result.as_ref().err().map(type_of));
+            result.map_err(HandlerError::new)
         }
-        let mut handler = pin!(handler);
-        let result = std::future::poll_fn(|cx| self.within(|| handler.as_mut().poll(cx))).await;
-        self.end(result.as_ref().err().map(type_of));
-        result
     }
 
     fn end(&mut self, error: Option<&'static str>) {

@@ -29,7 +29,7 @@ impl Care {
     }
 
     fn seams(self: &Arc<Self>) -> Seams {
-        Seams { aftercare: Some(Arc::new(Caring(self.clone()))) }
+        Seams { aftercare: Some(Arc::new(Caring(self.clone()))), ..Seams::default() }
     }
 }
 
