@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::Span;
 use tracing::field::Empty;
+use tracing::{Level, Span};
 
 use super::{Tracing, context_of, follow, note, note_failure, text};
 use crate::dispatcher::message::Message;
@@ -52,13 +52,12 @@ impl Observer {
     /// A handler is about to be called for a message of the topic of this number.
     #[inline]
     pub(in crate::dispatcher) fn begin(self: &Arc<Self>, topic: usize, message: &Message) -> Handling {
-        let span = self.span(message);
-        let traced = (self.tracing.on || !span.is_disabled()).then(|| self.trace(span, message));
+        let traced = self.tracing.on || tracing::span_enabled!(target: "dispatcher::trace", Level::DEBUG);
+        let traced = traced.then(|| self.trace(message));
         let timed = meter::ON.then(|| Timed { observer: self.clone(), topic, begun: self.env.now() });
         Handling { traced, timed }
     }
 
-    #[inline]
     fn span(&self, message: &Message) -> Span {
         tracing::debug_span!(
             target: "dispatcher::trace",
@@ -86,7 +85,9 @@ impl Observer {
         )
     }
 
-    fn trace(&self, span: Span, message: &Message) -> Box<Traced> {
+    #[cold]
+    fn trace(&self, message: &Message) -> Box<Traced> {
+        let span = self.span(message);
         if let Some(propagator) = &self.tracing.propagator {
             propagator.0.extract(&|name| text(message, name), &span);
             return Box::new(Traced { span, context: None });
