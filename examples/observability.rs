@@ -19,7 +19,7 @@ async fn main() -> Result<()> {
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_span_events(FmtSpan::CLOSE);
     subscriber.with_writer(std::io::stderr).init();
     #[cfg(feature = "metrics")]
-    metrics::set_global_recorder(print::Print).map_err(|_| ()).expect("the only recorder");
+    let _the_only_one = metrics::set_global_recorder(print::Print);
 
     let cluster = EmbeddedCluster::builder().topic("orders", 3).topic("bills", 1).start().await?;
     // Every message gets a `traceparent` header.

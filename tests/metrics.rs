@@ -14,9 +14,12 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
-/// Keeps everything.
+/// By kind and key.
+type Entries = BTreeMap<(&'static str, String), Arc<Entry>>;
+
+/// Keeps everything: what was counted, and what was described.
 #[derive(Clone, Default)]
-struct Book(Arc<Mutex<BTreeMap<(&'static str, String), Arc<Entry>>>>, Arc<Mutex<BTreeSet<String>>>);
+struct Book(Arc<Mutex<Entries>>, Arc<Mutex<BTreeSet<String>>>);
 
 struct Entry {
     name: String,
