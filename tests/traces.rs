@@ -68,11 +68,14 @@ impl Spans {
         (spans, tracing::dispatcher::set_default(&Dispatch::new(subscriber)))
     }
 
+    fn named(&self, name: &str) -> Vec<Fields> {
+        let all = self.0.lock().unwrap();
+        all.iter().filter(|(n, _)| *n == name).map(|(_, fields)| fields.clone()).collect()
+    }
+
     async fn until(&self, name: &str, count: usize) -> Vec<Fields> {
         for _ in 0..1_000 {
-            let all = self.0.lock().unwrap();
-            let found: Vec<_> = all.iter().filter(|(n, _)| *n == name).map(|(_, fields)| fields.clone()).collect();
-            drop(all);
+            let found = self.named(name);
             if found.len() >= count {
                 return found;
             }

@@ -126,5 +126,5 @@ fn start_log(all: &Common) {
         // Warnings concern the user even if no log was asked for.
         None => tracing::Level::WARN,
     };
-    crate::init_logging(level);
+    crate::init_logging_with_internals(level);
 }

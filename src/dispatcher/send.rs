@@ -210,7 +210,9 @@ impl<'a> SendMessage<'a> {
             None => None,
             Some(_) => Some(self.ask(&topic, false).await?),
         };
-        self.append(&topic, asked.as_ref()).await
+        let sending = self.sending(&topic);
+        let appended = self.append(&topic, asked.as_ref(), Sending::headers(&sending)).await;
+        Delivery::traced(appended, sending)
     }
 
     /// As [`enqueue`](Self::enqueue), and its receipts are waited for.
@@ -219,7 +221,9 @@ impl<'a> SendMessage<'a> {
         let asked = self.ask(&topic, true).await?;
         // Before the message can be answered.
         let expected = self.dispatcher.desk().expect(asked.id);
-        Ok((self.append(&topic, Some(&asked)).await?, expected))
+        let sending = self.sending(&topic);
+        let appended = self.append(&topic, Some(&asked), Sending::headers(&sending)).await;
+        Ok((Delivery::traced(appended, sending)?, expected))
     }
 
     async fn topic(&self) -> Result<Cow<'_, ProducerTopic>> {
@@ -258,7 +262,30 @@ impl<'a> SendMessage<'a> {
         MessageId::from_random(self.dispatcher.env().random(|rng| rng.u128(..)))
     }
 
-    async fn append(&self, topic: &ProducerTopic, asked: Option<&Asked>) -> Result<Delivery> {
+    fn key_for<'b>(&'b self, topic: &'b ProducerTopic) -> Option<&'b [u8]> {
+        match &self.key {
+            Some(key) => key.as_slice(),
+            None if self.ensure_order => Some(topic.name().as_bytes()),
+            None => None,
+        }
+    }
+
+    /// What is traced of this send: nothing, for most.
+    #[inline]
+    fn sending(&self, topic: &ProducerTopic) -> Option<Box<Sending>> {
+        let carries = || self.envelope != Envelope::GoJson && !self.headers.iter().any(|(name, _)| name == TRACEPARENT);
+        let (key, value) = (self.key_for(topic), self.value.as_slice());
+        let subject = Subject { topic: topic.name(), key, value, parent: self.trace_parent.as_deref(), carries };
+        Sending::begin(self.dispatcher.tracing(), self.dispatcher.env(), subject)
+    }
+
+    /// `carried` are headers to be added.
+    async fn append(
+        &self,
+        topic: &ProducerTopic,
+        asked: Option<&Asked>,
+        carried: &[(String, String)],
+    ) -> Result<Delivery> {
         let invalid = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
         if let Some(partition) = self.partition
             && !(0..i64::from(topic.partitions())).contains(&i64::from(partition))
@@ -271,11 +298,7 @@ impl<'a> SendMessage<'a> {
         {
             return invalid(format!("the timestamp {ms} is negative: use ms since 1970"));
         }
-        let key = match &self.key {
-            Some(key) => key.as_slice(),
-            None if self.ensure_order => Some(topic.name().as_bytes()),
-            None => None,
-        };
+        let key = self.key_for(topic);
         let choice = match (self.partition, self.dispatcher.config().partitioner) {
             (Some(partition), _) => Choice::Partition(partition),
             (None, PartitionerKind::Random) => {
@@ -284,28 +307,7 @@ impl<'a> SendMessage<'a> {
             }
             (None, _) => Choice::Auto,
         };
-        let value = self.value.as_slice();
-        let carries = self.envelope != Envelope::GoJson && !self.headers.iter().any(|(name, _)| name == TRACEPARENT);
-        let parent = self.trace_parent.as_deref();
-        let subject = Subject { topic: topic.name(), key, value, parent, carries };
-        let sending = Sending::begin(self.dispatcher.tracing(), self.dispatcher.env(), subject);
-        let parts = RecordParts { timestamp: self.timestamp, key, value, headers: &[] };
-        let placed = self.place(topic, asked, choice, parts, &sending.headers).await;
-        let told = placed.as_ref().map(|(inner, id)| (id.as_ref().map(MessageId::as_str), inner.partition().partition));
-        let span = sending.placed(told);
-        placed.map(|(inner, id)| Delivery { inner, id, span })
-    }
-
-    /// Puts it into its envelope and into its partition's queue.
-    async fn place(
-        &self,
-        topic: &ProducerTopic,
-        asked: Option<&Asked>,
-        choice: Choice,
-        mut parts: RecordParts<'_>,
-        carried: &[(String, String)],
-    ) -> Result<(producer::Delivery, Option<MessageId>)> {
-        let invalid = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
+        let mut parts = RecordParts { timestamp: self.timestamp, key, value: self.value.as_slice(), headers: &[] };
         let env = self.dispatcher.env();
         let new_id = || asked.map_or_else(|| self.new_id(), |asked| asked.id);
         let wishes = asked.map(|asked| asked.wishes).unwrap_or_default();
@@ -330,12 +332,12 @@ impl<'a> SendMessage<'a> {
                     parts.headers = &headers;
                 }
                 let inner = topic.append(choice, &parts).await?;
-                Ok((inner, Some(id)))
+                Ok(Delivery { inner, id: Some(id), span: None })
             }
             Envelope::Raw => {
                 headers = self.user_headers(carried);
                 parts.headers = &headers;
-                Ok((topic.append(choice, &parts).await?, None))
+                Ok(Delivery { inner: topic.append(choice, &parts).await?, id: None, span: None })
             }
             Envelope::GoJson => {
                 if !self.headers.is_empty() {
@@ -348,7 +350,7 @@ impl<'a> SendMessage<'a> {
                 let text = envelope::encode_go(&GoMessage {
                     task_id: id.as_str().into(),
                     topic: Cow::Borrowed(topic.name()),
-                    key: parts.key.unwrap_or_default().into(),
+                    key: key.unwrap_or_default().into(),
                     value: Some(value.into()),
                     producer_sent_time: GoTime::from_unix_ms(now),
                     is_reply_message: wishes.receipt.is_some(),
@@ -357,7 +359,7 @@ impl<'a> SendMessage<'a> {
                 });
                 parts.timestamp = self.timestamp.or(Some(now));
                 parts.value = Some(text.as_bytes());
-                Ok((topic.append(choice, &parts).await?, Some(id)))
+                Ok(Delivery { inner: topic.append(choice, &parts).await?, id: Some(id), span: None })
             }
         }
     }
@@ -393,6 +395,15 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// As it was placed, to be traced to its end.
+    #[inline]
+    fn traced(placed: Result<Self>, sending: Option<Box<Sending>>) -> Result<Self> {
+        let Some(sending) = sending else { return placed };
+        let told = placed.as_ref().map(|delivery| (delivery.id(), delivery.partition()));
+        let span = sending.placed(told);
+        placed.map(|delivery| Self { span, ..delivery })
+    }
+
     /// The message's id; `None` with [`Envelope::Raw`].
     pub fn id(&self) -> Option<&str> {
         self.id.as_ref().map(MessageId::as_str)

@@ -23,7 +23,7 @@ use crate::client::fetch::{FetchedBatch, OnBadBatch, ReadOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignor, Group, GroupConfig};
 use crate::telemetry::meter::ConsumerMeter;
-use crate::worker::{self, ConsumerConfig, HandlerError, OnFailure, Order, Record, Seams, StartAt};
+use crate::worker::{self, ConsumerConfig, OnFailure, Order, Record, Seams, StartAt};
 
 /// A subscription that is being put together; [`start`](Self::start) starts it.
 ///
@@ -529,7 +529,7 @@ impl<R: Routes> Plan<R> {
             let (topic, message) = (record.route(), Message::new(record));
             let handling = observer.begin(topic, &message);
             let handled = handling.within(|| routes.call(topic, message));
-            async move { handling.run(handled).await.map_err(HandlerError::new) }
+            handling.run(handled)
         };
         let handle = worker::start(source, member, consumer, seams, reading, adapted);
         if let Some(monitor) = self.monitor.clone() {

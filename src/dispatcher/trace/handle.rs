@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::Span;
 use tracing::field::Empty;
+use tracing::{Level, Span};
 
 use super::{Tracing, context_of, follow, note, note_failure, text};
 use crate::dispatcher::message::Message;
@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::error::Error;
 use crate::telemetry::meter::{self, HandlerMeter};
 use crate::telemetry::{TraceContext, within};
-use crate::worker::Unfit;
+use crate::worker::{HandlerError, Unfit};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -52,13 +52,12 @@ impl Observer {
     /// A handler is about to be called for a message of the topic of this number.
     #[inline]
     pub(in crate::dispatcher) fn begin(self: &Arc<Self>, topic: usize, message: &Message) -> Handling {
-        let span = self.span(message);
-        let traced = (self.tracing.on || !span.is_disabled()).then(|| self.trace(span, message));
+        let traced = self.tracing.on || tracing::span_enabled!(target: "dispatcher::trace", Level::DEBUG);
+        let traced = traced.then(|| self.trace(message));
         let timed = meter::ON.then(|| Timed { observer: self.clone(), topic, begun: self.env.now() });
         Handling { traced, timed }
     }
 
-    #[inline]
     fn span(&self, message: &Message) -> Span {
         tracing::debug_span!(
             target: "dispatcher::trace",
@@ -86,7 +85,9 @@ impl Observer {
         )
     }
 
-    fn trace(&self, span: Span, message: &Message) -> Box<Traced> {
+    #[cold]
+    fn trace(&self, message: &Message) -> Box<Traced> {
+        let span = self.span(message);
         if let Some(propagator) = &self.tracing.propagator {
             propagator.0.extract(&|name| text(message, name), &span);
             return Box::new(Traced { span, context: None });
@@ -111,18 +112,17 @@ impl Handling {
     }
 
     /// Runs the handler to its end.
-    #[inline]
-    pub(in crate::dispatcher) async fn run<F>(mut self, handler: F) -> Result<(), BoxError>
+    #[allow(clippy::manual_async_fn, reason = "an async function's future has room for the handler's once more")]
+    pub(in crate::dispatcher) fn run<F>(mut self, handler: F) -> impl Future<Output = Result<(), HandlerError>> + Send
     where
-        F: Future<Output = Result<(), BoxError>>,
+        F: Future<Output = Result<(), BoxError>> + Send,
     {
-        if self.traced.is_none() && self.timed.is_none() {
-            return handler.await;
+        async move {
+            let mut handler = pin!(handler);
+            let result = std::future::poll_fn(|cx| self.within(|| handler.as_mut().poll(cx))).await;
+            self.end(result.as_ref().err().map(type_of));
+            result.map_err(HandlerError::new)
         }
-        let mut handler = pin!(handler);
-        let result = std::future::poll_fn(|cx| self.within(|| handler.as_mut().poll(cx))).await;
-        self.end(result.as_ref().err().map(type_of));
-        result
     }
 
     fn end(&mut self, error: Option<&'static str>) {

@@ -1,7 +1,7 @@
 //! One send as it is traced: its span, and the headers that carry its context.
 
-use tracing::Span;
 use tracing::field::Empty;
+use tracing::{Level, Span};
 
 use super::{Tracing, follow, note, note_failure};
 use crate::client::producer::Ack;
@@ -13,24 +13,37 @@ use crate::telemetry::{self, TRACEPARENT, TRACESTATE, TraceContext};
 pub(in crate::dispatcher) struct Sending {
     span: Span,
     /// To be sent along.
-    pub(in crate::dispatcher) headers: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
 }
 
 /// What is said of a message before it is sent.
-pub(in crate::dispatcher) struct Subject<'a> {
+pub(in crate::dispatcher) struct Subject<'a, F> {
     pub(in crate::dispatcher) topic: &'a str,
     pub(in crate::dispatcher) key: Option<&'a [u8]>,
     pub(in crate::dispatcher) value: Option<&'a [u8]>,
     /// Named by the caller.
     pub(in crate::dispatcher) parent: Option<&'a TraceContext>,
     /// Headers can be added, and the caller has none of this kind.
-    pub(in crate::dispatcher) carries: bool,
+    pub(in crate::dispatcher) carries: F,
 }
 
 impl Sending {
-    /// Begins the span, if anybody is interested, and a context, if it is to travel.
+    /// Begins the span, if anybody is interested, and a context, if it is to travel. Boxed, for most sends do neither.
     #[inline]
-    pub(in crate::dispatcher) fn begin(tracing: &Tracing, env: &Env, subject: Subject<'_>) -> Self {
+    pub(in crate::dispatcher) fn begin(
+        tracing: &Tracing,
+        env: &Env,
+        subject: Subject<'_, impl Fn() -> bool>,
+    ) -> Option<Box<Self>> {
+        if !tracing.on && subject.parent.is_none() && !tracing::span_enabled!(target: "dispatcher::trace", Level::DEBUG)
+        {
+            return None;
+        }
+        Some(Self::traced(tracing, env, subject))
+    }
+
+    #[cold]
+    fn traced(tracing: &Tracing, env: &Env, subject: Subject<'_, impl Fn() -> bool>) -> Box<Self> {
         let Subject { topic, key, value, parent, carries } = subject;
         let span = tracing::debug_span!(
             target: "dispatcher::trace",
@@ -53,11 +66,17 @@ impl Sending {
             span_id = Empty,
             parent_span_id = Empty,
         );
-        let mut sending = Self { span, headers: Vec::new() };
-        if carries && (tracing.on || parent.is_some()) {
+        let mut sending = Box::new(Self { span, headers: Vec::new() });
+        if (tracing.on || parent.is_some()) && carries() {
             sending.carry(tracing, env, parent);
         }
         sending
+    }
+
+    /// Headers to be sent along.
+    #[inline]
+    pub(in crate::dispatcher) fn headers(sending: &Option<Box<Self>>) -> &[(String, String)] {
+        sending.as_ref().map_or(&[], |sending| &sending.headers)
     }
 
     fn carry(&mut self, tracing: &Tracing, env: &Env, parent: Option<&TraceContext>) {
@@ -75,7 +94,6 @@ impl Sending {
     }
 
     /// It has its place in the order, or was refused. What is left to trace, boxed, for most sends are not traced.
-    #[inline]
     pub(in crate::dispatcher) fn placed(self, placed: Result<(Option<&str>, i32), &Error>) -> Option<Box<Span>> {
         if self.span.is_disabled() {
             return None;
