@@ -81,7 +81,7 @@ async fn a_cluster_may_be_down_at_the_start_and_for_hours() {
     scene.dispatcher.send("orders", "two").await.unwrap();
     scene.until_handled(2).await;
     assert!(kept.stop().await.unwrap().is_some());
-    assert_eq!(scene.cluster.group_state("kitchen:orders").as_deref(), Some("Empty"));
+    assert_eq!(scene.cluster.group_state("kitchen:orders"), Some("Empty"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,6 @@
 //! the last change is measured side by side.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
-#[allow(dead_code)]
 mod clients;
 mod common;
 
