@@ -1,5 +1,6 @@
 //! `Init` and its options.
 
+#[cfg(feature = "cli")]
 use std::process::Command;
 
 use dispatcher::{Dispatcher, ErrorKind};
@@ -107,15 +108,32 @@ async fn init_set_default_group_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn init_set_log_level_and_enable_sarama_log() {
     let Some(scene) = Scene::or_skip("log").await else { return };
-    let log = |more: &[(&str, &str)], level: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dispatcher"));
-        command.env_remove("RUST_LOG").envs(more.iter().copied());
-        let output = command.args(["topics", "list", "--log", level, "-b", scene.kafka.bootstrap()]).output().unwrap();
+    let log = |how: &str| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "starting::logging_process", "--nocapture", "--test-threads=1"]);
+        let output =
+            command.env_remove("RUST_LOG").env("LOGGING", format!("{how} {}", scene.kafka.bootstrap())).output();
+        let output = output.unwrap();
         assert!(output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    assert!(!log(&[], "info").contains("DEBUG"));
-    // What the client does inside has targets of its own.
-    assert!(log(&[], "debug").contains("dispatcher::net"));
-    assert!(!log(&[("RUST_LOG", "dispatcher=debug,dispatcher::net=warn")], "debug").contains("dispatcher::net"));
+    assert!(!log("info").contains("DEBUG"));
+    // What the client does inside has a switch of its own.
+    assert!(!log("debug").contains("dispatcher::net"));
+    let inside = log("internals");
+    assert!(inside.contains("DEBUG dispatcher::net") && inside.contains("connected"), "{inside}");
+}
+
+/// Not a test: a program that logs, when the one above asks for it.
+#[cfg(feature = "cli")]
+#[tokio::test(flavor = "multi_thread")]
+async fn logging_process() {
+    let Ok(of) = std::env::var("LOGGING") else { return };
+    let (how, bootstrap) = of.split_once(' ').unwrap();
+    match how {
+        "info" => dispatcher::init_logging(tracing::Level::INFO),
+        "debug" => dispatcher::init_logging(tracing::Level::DEBUG),
+        _ => dispatcher::init_logging_with_internals(tracing::Level::DEBUG),
+    }
+    crate::dispatcher(bootstrap).await.topics().await.unwrap();
 }
