@@ -26,6 +26,7 @@ use crate::wire::ErrorCode;
 
 mod follow;
 mod retry;
+mod review;
 mod revoke;
 mod watching;
 
