@@ -110,6 +110,8 @@ pub(super) struct Driver<M, L, F, G> {
     pub(super) ends: FuturesUnordered<Ends>,
     /// Where `until_end` ends, as found out when a partition was assigned first: what is written meanwhile moves no goal.
     goals: BTreeMap<TopicPartition, (TopicId, i64)>,
+    /// Started where a later owner would not: their positions are to be committed at once.
+    pub(super) pinned: Vec<PartId>,
     epochs: u64,
     /// When the group last said what is ours; `None`: never, or something was taken away since.
     assigned: Option<Instant>,
@@ -171,6 +173,7 @@ where
         watching: false,
         ends: FuturesUnordered::new(),
         goals: BTreeMap::new(),
+        pinned: Vec::new(),
         epochs: 0,
         assigned: None,
         fault: None,
@@ -203,6 +206,7 @@ where
             if let Some(reason) = self.look() {
                 return reason;
             }
+            self.pin();
             let env = self.env.clone();
             let opening = self.look_at_delays();
             let due = [self.policy.due(), self.revocation_due(), opening, self.quiet_due()].into_iter().flatten().min();
@@ -443,6 +447,8 @@ where
             guard.pause();
         }
         if pinned {
+            self.pinned.push(id);
+            // Should that commit fail, the next look makes it again.
             self.policy.touch(self.env.now());
         }
         let running = Running {
