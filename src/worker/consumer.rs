@@ -80,7 +80,7 @@ pub(super) enum Reason {
     Failed(Error),
 }
 
-type Found = (Vec<Starting>, Result<Vec<(Starting, Start)>>);
+type Found = (Vec<Starting>, Result<Vec<(Starting, Result<Start>)>>);
 
 /// See the file's head.
 pub(super) struct Driver<M, L, F, G> {
@@ -408,15 +408,27 @@ where
     fn found(&mut self, (mut starting, found): Found) -> Option<Reason> {
         match found {
             Ok(found) => {
-                let mut begun = Vec::new();
+                let (mut begun, mut rest, mut why) = (Vec::new(), Vec::new(), None);
                 for (starting, start) in found {
-                    if self.is_awaited(&starting) {
-                        self.attach(&starting, start);
-                        begun.push((starting.tp, starting.epoch));
+                    match start {
+                        _ if !self.is_awaited(&starting) => {}
+                        Ok(start) => {
+                            self.attach(&starting, start);
+                            begun.push((starting.tp, starting.epoch));
+                        }
+                        Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),
+                        Err(error) => {
+                            why.get_or_insert(error);
+                            rest.push(starting);
+                        }
                     }
                 }
                 if self.watching {
                     self.seek_ends(begun, None);
+                }
+                if let Some(error) = why {
+                    self.warn(error);
+                    self.search(rest, Some(START_RETRY));
                 }
             }
             Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),

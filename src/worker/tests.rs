@@ -68,6 +68,8 @@ struct World {
     /// Commits are not answered while it is set.
     deaf: bool,
     topic_id: TopicId,
+    /// Partitions whose offsets cannot be found out.
+    leaderless: Vec<i32>,
     /// A record may be handled several times in a row.
     retries: bool,
 }
@@ -196,7 +198,7 @@ impl Log for FakeLog {
         partitions: &[TopicPartition],
         at: OffsetAt,
         _: Isolation,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+    ) -> Result<Vec<(TopicPartition, Result<Option<i64>>)>> {
         let world = lock(&self.world);
         let of = |tp: &TopicPartition| match at {
             OffsetAt::Latest => Some(world.logs[tp.partition as usize].len() as i64),
@@ -204,7 +206,11 @@ impl Log for FakeLog {
             // Record n is of the time n.
             OffsetAt::Timestamp(ms) => Some(ms.max(0)).filter(|n| *n < world.logs[tp.partition as usize].len() as i64),
         };
-        Ok(partitions.iter().map(|tp| (tp.clone(), of(tp))).collect())
+        let answer = |tp: &TopicPartition| match world.leaderless.contains(&tp.partition) {
+            true => Err(crate::Error::new(crate::ErrorKind::Connection, "no leader")),
+            false => Ok(of(tp)),
+        };
+        Ok(partitions.iter().map(|tp| (tp.clone(), answer(tp))).collect())
     }
 
     async fn epoch_end(&self, tp: &TopicPartition, _: i32) -> Result<Option<i64>> {

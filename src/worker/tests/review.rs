@@ -86,3 +86,59 @@ fn until_end_waits_for_what_others_must_drain_first_and_ends_if_nothing_comes() 
         );
     }
 }
+
+#[test]
+fn a_start_that_a_later_owner_would_not_find_is_committed_at_once() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(1, 100, 0, &mut rng);
+            // The checks need not know that what lies before is skipped.
+            lock(&world).seen = (0..100)
+                .map(|offset| Seen { member: 9, tp: tp(0), offset, key: None, start: 0, end: Some(0), finished: true })
+                .collect();
+            let config = ConsumerConfig {
+                start_at: StartAt::Newest,
+                commit_interval: seconds(60),
+                ..config(Order::Partition, 4)
+            };
+            let m = slow_at_0(&world, &env, &config, |_| Duration::from_millis(100));
+            m.assign(&world, &[0]);
+            env.sleep(seconds(1)).await;
+            assert_eq!(lock(&world).committed.get(&tp(0)).map(|c| c.offset), Some(100));
+            m.handle.stop().await.expect("clean");
+        },
+        45,
+    );
+}
+
+#[test]
+fn a_partition_whose_start_is_not_found_holds_up_no_other_and_is_told_as_lost() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(3, 10, 0, &mut rng);
+            lock(&world).leaderless = vec![1, 2];
+            let m = slow_at_0(&world, &env, &config(Order::Partition, 4), |_| seconds(3));
+            m.handle.events();
+            m.assign(&world, &[0, 1, 2]);
+            env.sleep(seconds(2)).await;
+            assert_eq!((started(&world, 0), started(&world, 1)), (1, 0));
+            lock(&world).leaderless = vec![2];
+            env.sleep(seconds(2)).await;
+            assert_eq!(started(&world, 1), 10, "asked again");
+            // Of the one that had not started, only the revocation knows.
+            let _answered = m.begin_revoke(&env, &[0, 2], seconds(8));
+            env.sleep(Duration::from_millis(10)).await;
+            m.lose(&[2]);
+            env.sleep(seconds(5)).await;
+            m.handle.stop().await.expect("clean");
+            let (events, mut lost) = (m.handle.events(), Vec::new());
+            while let Some(event) = std::future::poll_fn(|cx| events.ring().poll_next(cx)).await {
+                if let crate::worker::SubscriptionEvent::Lost { partitions } = event {
+                    lost.extend(partitions);
+                }
+            }
+            assert_eq!(lost, [(TOPIC.into(), 2)]);
+        },
+        46,
+    );
+}
