@@ -120,6 +120,7 @@ struct FakeGroup {
 
 #[async_trait]
 impl Membership for FakeGroup {
+    #[allow(clippy::disallowed_methods)] // It has no env, and the runtime's clock is the virtual one.
     async fn commit(&self, offsets: Vec<(TopicPartition, CommitOffset)>) -> Result<Vec<(TopicPartition, ErrorCode)>> {
         tokio::task::yield_now().await;
         while lock(&self.world).deaf {
