@@ -287,7 +287,8 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
-    /// How long running handlers get when their partition is taken away. The whole group waits for it. Default 10 s.
+    /// How long running handlers get when their partition is taken away. The whole group waits for it, and so it must leave
+    /// room for a heartbeat and a last commit within the `rebalance_timeout`. Default 10 s.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.consumer.drain_timeout = timeout;
         self.membership.drain_timeout = timeout;
@@ -335,7 +336,9 @@ impl<'a, R> Subscribe<'a, R> {
         self
     }
 
-    /// Ends when everything that was there when the partitions were assigned is handled and committed.
+    /// Ends when everything that was there when the partitions were assigned is handled and committed. What a rebalance
+    /// takes away is its next owner's to finish; a member that owns nothing ends once that has lasted for `drain_timeout`
+    /// and 5 s, for the others may still have something to hand over.
     pub fn until_end(mut self) -> Self {
         self.consumer.until_end = true;
         self

@@ -122,6 +122,8 @@ impl Commits {
         coordinator: Option<Token>,
         now: Instant,
     ) -> Option<CommitRequest> {
+        // Of another life of the group, whose numbers begin anew, nothing was refused.
+        self.over.take_if(|over| generation.as_ref().is_none_or(|generation| generation.id != *over));
         let (generation, coordinator) = (generation?, coordinator?);
         if self.sent.is_some() || self.queued.is_empty() || self.not_before.is_some_and(|at| now < at) {
             return None;

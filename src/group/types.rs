@@ -83,8 +83,13 @@ impl GroupConfig {
                 "the heartbeat interval is 0 or more than half the session time-out: use about a tenth of it",
             );
         }
-        if self.drain_timeout >= self.rebalance_timeout {
-            return config("the drain time-out must be below the rebalance time-out: shorten it");
+        // A rebalance is heard of with a heartbeat; after the drain comes a last commit, then the next JoinGroup.
+        let commit = Duration::from_secs(1).min(self.drain_timeout / 4);
+        if self.drain_timeout.saturating_add(self.heartbeat_interval).saturating_add(commit) > self.rebalance_timeout {
+            return config(
+                "the drain time-out, a heartbeat interval and up to 1 s for a last commit must fit into the rebalance \
+                 time-out: shorten the drain time-out",
+            );
         }
         if self.session_timeout.max(self.rebalance_timeout) > Duration::from_millis(i32::MAX as u64) {
             return config("a time-out is longer than 24 days: shorten it");

@@ -76,6 +76,14 @@ where
         }
     }
 
+    /// Commits positions that must be at once, beside the policy's timer.
+    pub(super) fn pin(&mut self) {
+        if self.committing.is_none() && !self.pinned.is_empty() {
+            let pinned = std::mem::take(&mut self.pinned);
+            self.committing = self.commit_of(|_, id| pinned.contains(&id));
+        }
+    }
+
     /// A commit of what is new in the partitions that `only` says; `None` when nothing is.
     pub(super) fn commit_of(&self, only: impl Fn(&TopicPartition, PartId) -> bool) -> Option<Committing> {
         let mut points = Vec::new();

@@ -27,7 +27,7 @@ use super::seam::{Feed, Guard, Log, Membership};
 use super::start::{Start, Starting, positions};
 use super::watching::Ends;
 use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
-use crate::client::types::{AssignmentEpoch, TopicPartition};
+use crate::client::types::{AssignmentEpoch, TopicId, TopicPartition};
 use crate::env::Env;
 use crate::env::watch;
 use crate::group::GroupEvent;
@@ -36,6 +36,10 @@ use crate::{Error, ErrorKind, Result};
 
 /// Between two attempts to find out where partitions start.
 const START_RETRY: Duration = Duration::from_millis(500);
+
+/// Without partitions, `until_end` is done when the group has told nothing for this long and the time that the former
+/// owners of what might come have to drain.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Fetched blocks taken in before looking at anything else.
 const BURST: usize = 63;
@@ -78,7 +82,7 @@ pub(super) enum Reason {
     Failed(Error),
 }
 
-type Found = (Vec<Starting>, Result<Vec<(Starting, Start)>>);
+type Found = (Vec<Starting>, Result<Vec<(Starting, Result<Start>)>>);
 
 /// See the file's head.
 pub(super) struct Driver<M, L, F, G> {
@@ -107,8 +111,13 @@ pub(super) struct Driver<M, L, F, G> {
     pub(super) watching: bool,
     /// Where logs end is being found out, for those who watch.
     pub(super) ends: FuturesUnordered<Ends>,
+    /// Where `until_end` ends, as found out when a partition was assigned first: what is written meanwhile moves no goal.
+    goals: BTreeMap<TopicPartition, (TopicId, i64)>,
+    /// Started where a later owner would not: their positions are to be committed at once.
+    pub(super) pinned: Vec<PartId>,
     epochs: u64,
-    assigned: bool,
+    /// When the group last said what is ours; `None`: never, or something was taken away since.
+    assigned: Option<Instant>,
     /// A partition cannot be read on: the consumer ends, for nobody may notice one that stands still.
     fault: Option<(TopicPartition, Error)>,
 }
@@ -168,8 +177,10 @@ where
         paused: false,
         watching: false,
         ends: FuturesUnordered::new(),
+        goals: BTreeMap::new(),
+        pinned: Vec::new(),
         epochs: 0,
-        assigned: false,
+        assigned: None,
         fault: None,
     };
     env.spawn(driver.run(stop_asked, outcome));
@@ -200,9 +211,10 @@ where
             if let Some(reason) = self.look() {
                 return reason;
             }
+            self.pin();
             let env = self.env.clone();
             let opening = self.look_at_delays();
-            let due = [self.policy.due(), self.revocation_due(), opening].into_iter().flatten().min();
+            let due = [self.policy.due(), self.revocation_due(), opening, self.quiet_due()].into_iter().flatten().min();
             let timer = async move {
                 match due {
                     Some(due) => env.sleep_until(due).await,
@@ -314,27 +326,47 @@ where
         }
     }
 
+    /// Whether `until_end` is done. What is being taken away has not ended, its tail was never handed out; and owning
+    /// nothing counts only when nothing may come any more.
     fn all_ended(&self) -> bool {
         let ended = |owned: &Owned| match owned {
             Owned::Starting(_) => false,
+            Owned::Running(r) if r.assignment.is_closed() => false,
             Owned::Running(r) => self.shared.with(|s| s.is_ended(r.id) || (r.ended && s.in_flight_of(r.id) == 0)),
         };
-        self.assigned && self.owned.values().all(ended)
+        if !self.revoking.is_empty() {
+            false
+        } else if self.owned.is_empty() {
+            self.quiet_due().is_some_and(|due| self.env.now() >= due)
+        } else {
+            self.owned.values().all(ended)
+        }
+    }
+
+    /// When `until_end` is done for want of partitions, if the group tells nothing until then: the first assignment of
+    /// a cooperative member may be empty until others have drained what becomes its own.
+    fn quiet_due(&self) -> Option<Instant> {
+        let waits = self.config.until_end && self.owned.is_empty() && self.revoking.is_empty();
+        self.assigned.filter(|_| waits).map(|at| at + self.config.drain_timeout + QUIET)
     }
 
     fn group_event(&mut self, event: GroupEvent) -> Option<Reason> {
         match event {
             GroupEvent::Assigned { partitions, generation } => {
                 tracing::debug!(target: "dispatcher::worker", ?partitions, generation = generation.id, "assigned");
-                self.assigned = true;
+                self.assigned = Some(self.env.now());
                 self.meter.rebalanced();
                 self.shared.events.push(SubscriptionEvent::Assigned { partitions: named(&partitions) });
                 self.begin(partitions, false);
             }
             GroupEvent::Revoke { partitions, deadline, done } => {
+                self.assigned = None;
                 self.revoke(&partitions, deadline, done);
             }
-            GroupEvent::Lost { partitions } => self.lose(&partitions),
+            GroupEvent::Lost { partitions } => {
+                self.assigned = None;
+                self.lose(&partitions);
+            }
             GroupEvent::Failed(error) => return Some(Reason::Failed(error)),
             GroupEvent::Warning(error) => self.warn(error),
         }
@@ -382,15 +414,27 @@ where
     fn found(&mut self, (mut starting, found): Found) -> Option<Reason> {
         match found {
             Ok(found) => {
-                let mut begun = Vec::new();
+                let (mut begun, mut rest, mut why) = (Vec::new(), Vec::new(), None);
                 for (starting, start) in found {
-                    if self.is_awaited(&starting) {
-                        self.attach(&starting, start);
-                        begun.push((starting.tp, starting.epoch));
+                    match start {
+                        _ if !self.is_awaited(&starting) => {}
+                        Ok(start) => {
+                            self.attach(&starting, start);
+                            begun.push((starting.tp, starting.epoch));
+                        }
+                        Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),
+                        Err(error) => {
+                            why.get_or_insert(error);
+                            rest.push(starting);
+                        }
                     }
                 }
                 if self.watching {
                     self.seek_ends(begun, None);
+                }
+                if let Some(error) = why {
+                    self.warn(error);
+                    self.search(rest, Some(START_RETRY));
                 }
             }
             Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),
@@ -411,6 +455,7 @@ where
         let Start { position, inherited, until, committed, pinned } = start;
         tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
         let point = Point { offset: position.offset, metadata: None };
+        let until = until.map(|end| self.goal(tp, position.topic_id, end));
         let id = self
             .shared
             .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, inherited, until));
@@ -420,6 +465,8 @@ where
             guard.pause();
         }
         if pinned {
+            self.pinned.push(id);
+            // Should that commit fail, the next look makes it again.
             self.policy.touch(self.env.now());
         }
         let running = Running {
@@ -434,6 +481,15 @@ where
             meter: self.meter.partition(&tp.topic, tp.partition),
         };
         self.owned.insert(tp.clone(), Owned::Running(running));
+    }
+
+    /// Where `until_end` ends for a log that ends at `end` now.
+    fn goal(&mut self, tp: &TopicPartition, topic: TopicId, end: i64) -> i64 {
+        let known = self.goals.get(tp).filter(|(of, _)| *of == topic).map(|(_, goal)| *goal);
+        // A log that was cut off below its goal will not reach it.
+        let goal = known.map_or(end, |goal| goal.min(end));
+        self.goals.insert(tp.clone(), (topic, goal));
+        goal
     }
 
     fn assignment(&self, tp: &TopicPartition, epoch: AssignmentEpoch) -> Arc<Assignment> {

@@ -71,15 +71,18 @@ impl Log for Live {
         partitions: &[TopicPartition],
         at: OffsetAt,
         isolation: Isolation,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+    ) -> Result<Vec<(TopicPartition, Result<Option<i64>>)>> {
         let found = self.source.admin.list_offsets(partitions, at, isolation).await?;
-        let offset = |(tp, position): (TopicPartition, Result<Option<Position>>)| match (position?, at) {
-            (None, OffsetAt::Earliest | OffsetAt::Latest) => {
-                Err(Error::new(ErrorKind::Protocol, format!("the broker knows no offset of {tp}: try again")))
-            }
-            (position, _) => Ok((tp, position.map(|p| p.offset))),
+        let offset = |(tp, position): (TopicPartition, Result<Option<Position>>)| {
+            let offset = match (position, at) {
+                (Ok(None), OffsetAt::Earliest | OffsetAt::Latest) => {
+                    Err(Error::new(ErrorKind::Protocol, format!("the broker knows no offset of {tp}: try again")))
+                }
+                (position, _) => position.map(|position| position.map(|p| p.offset)),
+            };
+            (tp, offset)
         };
-        found.into_iter().map(offset).collect()
+        Ok(found.into_iter().map(offset).collect())
     }
 
     async fn epoch_end(&self, tp: &TopicPartition, leader_epoch: i32) -> Result<Option<i64>> {

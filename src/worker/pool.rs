@@ -154,16 +154,21 @@ impl<B: Block> Shared<B> {
 
     /// Starts no handler until [`resume`](Self::resume). False if that was so already.
     pub(crate) fn pause(&self) -> bool {
-        let before = self.barred.fetch_or(PAUSED, Ordering::AcqRel);
-        self.with(Scheduler::pause);
+        // Both under the lock: a `resume` in between would leave one of them paused.
+        let before = self.with(|s| {
+            s.pause();
+            self.barred.fetch_or(PAUSED, Ordering::AcqRel)
+        });
         self.signal.notify_one();
         before & PAUSED == 0
     }
 
     /// Undoes [`pause`](Self::pause). False if nothing was paused.
     pub(crate) fn resume(&self) -> bool {
-        let before = self.barred.fetch_and(!PAUSED, Ordering::AcqRel);
-        self.with(Scheduler::resume);
+        let before = self.with(|s| {
+            s.resume();
+            self.barred.fetch_and(!PAUSED, Ordering::AcqRel)
+        });
         self.signal.notify_one();
         self.resumed.notify_waiters();
         before & PAUSED != 0

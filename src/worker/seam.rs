@@ -63,14 +63,13 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// CRC-32C of the cluster's id, which tells it from the clusters it is mirrored to.
     fn cluster_tag(&self) -> u32;
 
-    /// Offsets of many partitions at once, `None` where no record is that young; an error for any of them fails the
-    /// call.
+    /// Offsets of many partitions at once, `None` where no record is that young.
     async fn offsets(
         &self,
         partitions: &[TopicPartition],
         at: OffsetAt,
         isolation: Isolation,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>>;
+    ) -> Result<Vec<(TopicPartition, Result<Option<i64>>)>>;
 
     /// Where the records of `leader_epoch` end in the log as it is now; `None` when it has no such epoch (any more), or
     /// the cluster cannot say.

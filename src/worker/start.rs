@@ -37,14 +37,15 @@ pub(crate) struct Start {
     pub(crate) pinned: bool,
 }
 
-/// Finds out for all of `starting` at once. Fails as a whole; the caller decides whether to ask again.
+/// Finds out for all of `starting` at once. Fails for some, or as a whole; the caller decides whether to ask again.
 pub(crate) async fn positions<M: Membership, L: Log>(
     membership: Arc<M>,
     log: Arc<L>,
     config: ConsumerConfig,
     failures: Failures,
     starting: Vec<Starting>,
-) -> Result<Vec<(Starting, Start)>> {
+) -> Result<Vec<(Starting, Result<Start>)>> {
+    let mut failed = BTreeMap::new();
     let tps: Vec<_> = starting.iter().map(|s| s.tp.clone()).collect();
     // Before anything is asked for: an offset of a topic that is made again meanwhile must not become one of the new.
     let logs: BTreeMap<_, _> = tps.iter().map(|tp| (tp.topic.clone(), log_of(&*log, tp))).collect();
@@ -57,7 +58,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     }
     let mut disbelieved = Vec::new();
     let with: Vec<_> = tps.iter().filter(|tp| committed.contains_key(tp)).cloned().collect();
-    let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted).await?;
+    let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted, &mut failed).await?;
     for tp in &with {
         if let (Some(c), Some(end)) = (committed.get(tp), ends.get(tp))
             && let Some(why) = disbelief(c, *end, log_id(tp))
@@ -85,35 +86,56 @@ pub(crate) async fn positions<M: Membership, L: Log>(
         list.push(tp.clone());
     }
     let mut fresh = match config.start_at {
-        StartAt::TimestampMs(ms) => offsets(&*log, &young, OffsetAt::Timestamp(ms), config.isolation).await?,
+        StartAt::TimestampMs(ms) => {
+            offsets(&*log, &young, OffsetAt::Timestamp(ms), config.isolation, &mut failed).await?
+        }
         _ => BTreeMap::new(),
     };
-    latest.extend(young.into_iter().filter(|tp| !fresh.contains_key(tp)));
-    fresh.extend(offsets(&*log, &latest, OffsetAt::Latest, config.isolation).await?);
-    fresh.extend(offsets(&*log, &earliest, OffsetAt::Earliest, config.isolation).await?);
+    latest.extend(young.into_iter().filter(|tp| !fresh.contains_key(tp) && !failed.contains_key(tp)));
+    fresh.extend(offsets(&*log, &latest, OffsetAt::Latest, config.isolation, &mut failed).await?);
+    fresh.extend(offsets(&*log, &earliest, OffsetAt::Earliest, config.isolation, &mut failed).await?);
     let untils = if config.until_end {
-        offsets(&*log, &tps, OffsetAt::Latest, config.isolation).await?
+        offsets(&*log, &tps, OffsetAt::Latest, config.isolation, &mut failed).await?
     } else {
         BTreeMap::new()
     };
     let mut found = Vec::with_capacity(starting.len());
     for partition in starting {
         let tp = &partition.tp;
+        if let Some(error) = failed.remove(tp) {
+            found.push((partition, Err(error)));
+            continue;
+        }
         let topic_id = log_id(tp).topic;
         let position = match (committed.get(tp), fresh.get(tp)) {
             (Some(c), _) => Position { offset: c.offset, leader_epoch: c.leader_epoch, topic_id },
             (None, Some(offset)) => Position { offset: *offset, leader_epoch: -1, topic_id },
-            (None, None) => return Err(missing(tp)),
+            (None, None) => {
+                let error = missing(tp);
+                found.push((partition, Err(error)));
+                continue;
+            }
         };
         let inherited = match committed.get(tp) {
-            Some(c) => inherited(&*log, tp, log_id(tp), c).await?,
+            Some(c) => match inherited(&*log, tp, log_id(tp), c).await {
+                Ok(inherited) => inherited,
+                Err(error) => {
+                    found.push((partition, Err(error)));
+                    continue;
+                }
+            },
             None => Inherited::default(),
         };
-        let until = if config.until_end { Some(*untils.get(tp).ok_or_else(|| missing(tp))?) } else { None };
+        let until = untils.get(tp).copied();
+        if config.until_end && until.is_none() {
+            let error = missing(tp);
+            found.push((partition, Err(error)));
+            continue;
+        }
         let committed = committed.contains_key(tp);
         let pinned =
             !committed && (config.start_at != StartAt::Oldest || partition.recreated || disbelieved.contains(tp));
-        found.push((partition, Start { position, inherited, until, committed, pinned }));
+        found.push((partition, Ok(Start { position, inherited, until, committed, pinned })));
     }
     Ok(found)
 }
@@ -122,17 +144,26 @@ fn missing(tp: &TopicPartition) -> Error {
     Error::new(ErrorKind::Protocol, format!("the broker left {tp} out of its answer to ListOffsets: try again"))
 }
 
+/// What is found out, and into `failed` why the rest is not.
 async fn offsets<L: Log>(
     log: &L,
     tps: &[TopicPartition],
     at: OffsetAt,
     isolation: Isolation,
+    failed: &mut BTreeMap<TopicPartition, Error>,
 ) -> Result<BTreeMap<TopicPartition, i64>> {
     if tps.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let found = log.offsets(tps, at, isolation).await?;
-    Ok(found.into_iter().filter_map(|(tp, offset)| Some((tp, offset?))).collect())
+    let mut offsets = BTreeMap::new();
+    for (tp, found) in log.offsets(tps, at, isolation).await? {
+        match found {
+            Ok(Some(offset)) => drop(offsets.insert(tp, offset)),
+            Ok(None) => {}
+            Err(error) => drop(failed.insert(tp, error)),
+        }
+    }
+    Ok(offsets)
 }
 
 /// Why a committed offset cannot be meant for this log.

@@ -28,7 +28,9 @@ where
         if !partitions.is_empty() {
             tracing::warn!(target: "dispatcher::worker", ?partitions, "lost: what was handled since the last commit comes again");
         }
-        let ours: Vec<_> = partitions.iter().filter(|tp| self.owned.contains_key(tp)).collect();
+        // One that had not started is known to its revocation only.
+        let revoked = |tp: &TopicPartition| self.revoking.iter().any(|r| r.partitions.iter().any(|(of, _)| *of == *tp));
+        let ours: Vec<_> = partitions.iter().filter(|tp| self.owned.contains_key(*tp) || revoked(tp)).collect();
         if !ours.is_empty() {
             self.shared.events.push(SubscriptionEvent::Lost { partitions: named(ours) });
         }

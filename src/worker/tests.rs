@@ -26,6 +26,7 @@ use crate::wire::ErrorCode;
 
 mod follow;
 mod retry;
+mod review;
 mod revoke;
 mod watching;
 
@@ -69,6 +70,8 @@ struct World {
     /// Commits with metadata are refused.
     no_metadata: bool,
     topic_id: TopicId,
+    /// Partitions whose offsets cannot be found out.
+    leaderless: Vec<i32>,
     /// A record may be handled several times in a row.
     retries: bool,
 }
@@ -119,6 +122,7 @@ struct FakeGroup {
 
 #[async_trait]
 impl Membership for FakeGroup {
+    #[allow(clippy::disallowed_methods)] // It has no env, and the runtime's clock is the virtual one.
     async fn commit(&self, offsets: Vec<(TopicPartition, CommitOffset)>) -> Result<Vec<(TopicPartition, ErrorCode)>> {
         tokio::task::yield_now().await;
         if lock(&self.world).deaf {
@@ -199,7 +203,7 @@ impl Log for FakeLog {
         partitions: &[TopicPartition],
         at: OffsetAt,
         _: Isolation,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>> {
+    ) -> Result<Vec<(TopicPartition, Result<Option<i64>>)>> {
         let world = lock(&self.world);
         let of = |tp: &TopicPartition| match at {
             OffsetAt::Latest => Some(world.logs[tp.partition as usize].len() as i64),
@@ -207,7 +211,11 @@ impl Log for FakeLog {
             // Record n is of the time n.
             OffsetAt::Timestamp(ms) => Some(ms.max(0)).filter(|n| *n < world.logs[tp.partition as usize].len() as i64),
         };
-        Ok(partitions.iter().map(|tp| (tp.clone(), of(tp))).collect())
+        let answer = |tp: &TopicPartition| match world.leaderless.contains(&tp.partition) {
+            true => Err(crate::Error::new(crate::ErrorKind::Connection, "no leader")),
+            false => Ok(of(tp)),
+        };
+        Ok(partitions.iter().map(|tp| (tp.clone(), answer(tp))).collect())
     }
 
     async fn epoch_end(&self, tp: &TopicPartition, _: i32) -> Result<Option<i64>> {

@@ -20,7 +20,7 @@ const SHUT_FROM: Duration = Duration::from_secs(1);
 
 /// Where the logs of these partitions end.
 pub(super) type Ends = Pin<Box<dyn Future<Output = (Vec<(TopicPartition, AssignmentEpoch)>, Found)> + Send>>;
-type Found = Result<Vec<(TopicPartition, Option<i64>)>>;
+type Found = Result<Vec<(TopicPartition, Result<Option<i64>>)>>;
 
 impl<M, L, F, G> Driver<M, L, F, G>
 where
@@ -103,7 +103,16 @@ where
     pub(super) fn ends_found(&mut self, mut of: Vec<(TopicPartition, AssignmentEpoch)>, found: Found) {
         match found {
             Ok(found) => {
+                let mut failed = Vec::new();
                 for (tp, end) in found {
+                    let end = match end {
+                        Ok(end) => end,
+                        Err(error) => {
+                            tracing::debug!(target: "dispatcher::worker", %tp, %error, "where its log ends was not found out");
+                            failed.push(tp);
+                            continue;
+                        }
+                    };
                     let epoch = of.iter().find(|(asked, _)| *asked == tp).map(|(_, epoch)| *epoch);
                     if let Some(running) = epoch.and_then(|epoch| self.running(&tp, epoch))
                         && let Some(end) = end
@@ -112,6 +121,8 @@ where
                         self.shared.with(|s| s.set_goal(id, end));
                     }
                 }
+                of.retain(|(tp, epoch)| failed.contains(tp) && self.running(tp, *epoch).is_some());
+                self.seek_ends(of, Some(RETRY));
                 self.look_who_caught_up();
             }
             Err(error) => {

@@ -86,7 +86,10 @@ impl Machine {
         self.heartbeat = Heartbeat { in_flight: None, next: Some(now + self.config.heartbeat_interval) };
         // When the others had joined is not known; that the session lived before is.
         self.settled_at = self.session_from.or(Some(now));
-        self.session_from = Some(now);
+        // This answer may be long under way; what is owned counts from a request that was answered, SyncGroup's at first.
+        if self.owned.is_empty() {
+            self.session_from = Some(now);
+        }
         let Some(members) = joined.members else {
             self.follow();
             self.state = State::Syncing(Sync::Due { not_before: now, plan: Assignments::new() });

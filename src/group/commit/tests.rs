@@ -185,3 +185,14 @@ fn what_a_cooperative_rebalance_refuses_is_sent_again_in_the_next_generation() {
         assert_eq!(ok(&bench.done()), [(a, vec![(1, gone), (0, none)]), (b, vec![(0, none)])]);
     }
 }
+
+#[test]
+fn what_one_generation_refused_is_no_matter_in_another_life_of_the_group() {
+    let mut bench = Bench::with(true);
+    bench.submit(&[(0, 1)]);
+    let first = bench.send(1).unwrap();
+    bench.answer(&first, ErrorCode::ILLEGAL_GENERATION);
+    assert!(bench.send(1).is_none());
+    assert!(bench.commits.poll_send(None, Some(Token(1)), bench.now).is_none());
+    assert!(bench.send(1).is_some(), "generations are counted anew");
+}

@@ -242,3 +242,13 @@ fn a_list_with_an_eager_assignor_revokes_everything_and_claims_only_what_it_was_
     assert_eq!((Vec::from_iter(claim.owned), claim.generation), (tps(0..2), 1));
     assert!(bench.machine.owned.is_empty());
 }
+
+#[test]
+fn a_late_answer_to_join_group_prolongs_no_session() {
+    let (mut bench, token) = rejoining(tps(0..1));
+    bench.now += config().session_timeout - seconds(1);
+    bench.joined(token, 2, None);
+    assert!(bench.machine.owns(&tp(0)));
+    bench.wait(seconds(2));
+    assert!(!bench.machine.owns(&tp(0)), "nothing was answered in time");
+}

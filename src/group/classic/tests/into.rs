@@ -134,7 +134,7 @@ fn a_protocol_that_was_not_offered_is_fatal() {
 
 #[test]
 fn settings_that_cannot_work_fail_before_anything_is_sent() {
-    let wrong: [fn(&mut GroupConfig); 7] = [
+    let wrong: [fn(&mut GroupConfig); 8] = [
         |c| c.group_id = "".into(),
         |c| c.topics = vec![],
         |c| c.topics = vec!["a b".into()],
@@ -142,6 +142,7 @@ fn settings_that_cannot_work_fail_before_anything_is_sent() {
         |c| c.assignors = vec![],
         |c| c.heartbeat_interval = c.session_timeout,
         |c| c.drain_timeout = c.rebalance_timeout,
+        |c| c.drain_timeout = c.rebalance_timeout - c.heartbeat_interval,
     ];
     for change in wrong {
         let mut config = config();
