@@ -297,6 +297,10 @@ impl<'a, R> Subscribe<'a, R> {
 
     /// How long the group waits for this member to join again when it rebalances; the longest of its members' counts.
     /// Must be above [`drain_timeout`](Self::drain_timeout), and need not cover slow handlers. Default 60 s.
+    ///
+    /// A rebalance that lasts longer costs a cooperative member what it owns, for it cannot know whether the coordinator
+    /// still waits for it. Java's members let others wait for up to their `max.poll.interval.ms` (300 s by default): with
+    /// slow ones in the group, take theirs.
     pub fn rebalance_timeout(mut self, timeout: Duration) -> Self {
         self.membership.rebalance_timeout = timeout;
         self

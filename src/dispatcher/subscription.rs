@@ -6,7 +6,9 @@ use crate::worker::{self, ConsumerHandle, Ended, Failures, SubscriptionEvent};
 /// A member of a consumer group that hands messages to its handler.
 ///
 /// Dropped, it stops without waiting for running handlers, whose messages will be delivered again, and leaves the
-/// group in the background; [`stop`](Self::stop) is the orderly way.
+/// group in the background; [`stop`](Self::stop) is the orderly way. A static member
+/// ([`instance_id`](crate::Subscribe::instance_id)) leaves in neither case: its partitions wait for it for the
+/// `session_timeout`.
 #[derive(Debug)]
 #[must_use = "dropped, a subscription stops: join() or stop() it"]
 pub struct Subscription {
@@ -80,7 +82,7 @@ impl Subscription {
     }
 
     /// Takes no more messages in, waits up to `stop_timeout` for running handlers, commits what is finished and
-    /// leaves the group.
+    /// leaves the group. Ends within twice `stop_timeout` and 30 s, whatever the brokers do.
     ///
     /// # Errors
     /// What had ended it before, or what went wrong while it ended, such as a last commit that failed, so that messages

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::Message;
-use crate::client::fetch::{Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, ReadOptions, channel};
+use crate::client::fetch::{
+    Attached, FetchError, FetchEvent, FetchFault, FetchIn, FetchOut, OnBadBatch, ReadOptions, channel,
+};
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicPartition};
 use crate::error::Result;
 use crate::worker::{Record, Source};
@@ -26,7 +28,7 @@ pub(super) struct Tail {
 impl Tail {
     /// When this returns, whatever is written from now on will be read.
     pub(super) async fn start(source: Source, partitions: Vec<TopicPartition>) -> Result<Self> {
-        let (out, feed) = channel(ReadOptions::default());
+        let (out, feed) = channel(ReadOptions { on_bad_batch: OnBadBatch::Skip, ..ReadOptions::default() });
         let mut tail = Self { source, feed, out, attached: BTreeMap::new(), epochs: 0 };
         tail.attach(&partitions, OffsetAt::Latest).await?;
         Ok(tail)

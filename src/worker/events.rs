@@ -13,7 +13,7 @@ use crate::client::types::TopicPartition;
 pub enum SubscriptionEvent {
     /// These partitions, topic and number each, are this member's from now on.
     Assigned {
-        /// Those that were not before.
+        /// Those that were not before; none after a rebalance that brought this member nothing.
         partitions: Vec<(Arc<str>, i32)>,
     },
     /// These were given back: nothing of them starts any more, and what has been handled is committed, as far as the

@@ -179,7 +179,8 @@ fn read_group_records(tools: &Tools, bootstrap: &str, from: &[&str], count: i64)
     let count = count.to_string();
     let mut args = vec!["--bootstrap-server", bootstrap, "--topic", OFFSETS_TOPIC];
     args.extend(from);
-    args.extend(["--timeout-ms", "3000", "--max-messages", &count, "--formatter"]);
+    // The first answer takes a busy machine a while; what ends it is the count.
+    args.extend(["--timeout-ms", "15000", "--max-messages", &count, "--formatter"]);
     args.push("org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter");
     let output = tools.run("org.apache.kafka.tools.consumer.ConsoleConsumer", &args).unwrap();
     let out = String::from_utf8_lossy(&output.stdout).into_owned();

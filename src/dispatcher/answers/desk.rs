@@ -176,9 +176,9 @@ impl Inner {
         let Some(watcher) = lock(&self.watched).by_id.get(&id).cloned() else { return };
         let Some(error) = CallbackError::of(&message) else { return };
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        let handled = watcher.call(error);
+        // A handler that panics ends its own task only.
         self.env.spawn(async move {
-            handled.await;
+            watcher.call(error).await;
             drop(slot);
         });
     }

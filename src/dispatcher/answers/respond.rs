@@ -56,18 +56,20 @@ impl Responder {
             handled_ms: ending.ended_ms,
         };
         let errors = wishes.errors.filter(|_| ending.outcome.is_err());
+        let mut failed = Ok(());
         for (helper, place) in [(Helper::Errors, errors), (Helper::Replies, wishes.receipt)] {
             let Some(place) = place else { continue };
             let sent = env.timeout(LIMIT, self.send(message, &answer, helper, place)).await;
-            sent.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, format!("not sent within {LIMIT:?}")))).map_err(
-                |e| {
-                    let what = if helper == Helper::Errors { "an error record" } else { "a receipt" };
-                    let kind = e.kind();
-                    e.wrap(kind, format!("{what} for {message:?} could not be sent"))
-                },
-            )?;
+            let sent =
+                sent.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, format!("not sent within {LIMIT:?}"))));
+            // One that cannot be sent does not take the other with it.
+            failed = failed.and(sent.map_err(|e| {
+                let what = if helper == Helper::Errors { "an error record" } else { "a receipt" };
+                let kind = e.kind();
+                e.wrap(kind, format!("{what} for {message:?} could not be sent"))
+            }));
         }
-        Ok(())
+        failed
     }
 
     async fn send(&self, message: &Message, answer: &Answer<'_>, helper: Helper, place: Place) -> Result<()> {
@@ -124,5 +126,7 @@ impl Aftercare<FetchedBatch> for Responder {
 
 /// What the handler said, without our own words around it.
 fn text_of(error: &Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+    let text = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    // In the Go form no text would mean no failure.
+    if text.is_empty() { "the handler failed".to_owned() } else { text }
 }
