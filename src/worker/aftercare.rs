@@ -15,7 +15,6 @@ use crate::{Error, Result};
 
 /// How a record's handling ended.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(test), allow(dead_code, reason = "receipts are to come"))]
 pub(crate) struct Ending {
     /// When the handler was called first, in ms since 1970; a retry in place does not change it.
     pub(crate) begun_ms: i64,

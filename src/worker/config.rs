@@ -115,6 +115,11 @@ impl Default for ConsumerConfig {
 }
 
 impl ConsumerConfig {
+    /// The retry topic of this name, if it is one of this subscription's.
+    pub(crate) fn retry_of(&self, topic: &TopicName) -> Option<&RetryTopic> {
+        self.retries.iter().find(|retry| retry.topic == *topic)
+    }
+
     /// The order in force.
     pub(crate) fn effective_order(&self) -> Order {
         self.order.unwrap_or(if self.concurrency > 1 { Order::Key } else { Order::Partition })

@@ -1,9 +1,8 @@
 //! One consumer: the task that ties a group membership, the fetcher and the lanes together. It owns who is assigned
-//! what; records themselves go from its feed into the scheduler and never through it again. Taking partitions away is
-//! in `revoke.rs`, ending in `stop.rs`, committing in `commit.rs`.
+//! what; records themselves go from its feed into the scheduler and never through it again. Taking partitions up is
+//! in `assign.rs`, giving them away in `revoke.rs`, ending in `stop.rs`, committing in `commit.rs`.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
 use super::aftercare::Seams;
+use super::assign::Starts;
 use super::commit::{Committing, Point};
 use super::config::{ConsumerConfig, Order};
 use super::events::{SubscriptionEvent, named};
@@ -20,11 +20,10 @@ use super::metadata::LogId;
 use super::part::Prepared;
 use super::policy::CommitPolicy;
 use super::pool::{LaneRules, Pool, Shared, lanes_for};
-use super::record::{Assignment, Delayed, Record};
+use super::record::{Assignment, Record};
 use super::revoke::{Again, Revocation};
 use super::scheduler::{PartId, Rules, Scheduler};
 use super::seam::{Feed, Guard, Log, Membership};
-use super::start::{Start, Starting, positions};
 use super::watching::Ends;
 use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
 use crate::client::types::{AssignmentEpoch, TopicId, TopicPartition};
@@ -33,9 +32,6 @@ use crate::env::watch;
 use crate::group::GroupEvent;
 use crate::telemetry::meter::{self, ConsumerMeter, PartitionMeter};
 use crate::{Error, ErrorKind, Result};
-
-/// Between two attempts to find out where partitions start.
-const START_RETRY: Duration = Duration::from_millis(500);
 
 /// Without partitions, `until_end` is done when the group has told nothing for this long and the time that the former
 /// owners of what might come have to drain.
@@ -82,21 +78,20 @@ pub(super) enum Reason {
     Failed(Error),
 }
 
-type Found = (Vec<Starting>, Result<Vec<(Starting, Result<Start>)>>);
-
 /// See the file's head.
 pub(super) struct Driver<M, L, F, G> {
     pub(super) env: Env,
     pub(super) config: ConsumerConfig,
     pub(super) shared: Arc<Shared<FetchedBatch>>,
-    meter: Arc<ConsumerMeter>,
+    pub(super) meter: Arc<ConsumerMeter>,
     pub(super) pool: Option<Pool>,
     pub(super) membership: Arc<M>,
     pub(super) log: Arc<L>,
     feed: F,
     pub(super) events: G,
     pub(super) owned: BTreeMap<TopicPartition, Owned>,
-    starting: FuturesUnordered<Pin<Box<dyn Future<Output = Found> + Send>>>,
+    /// Where partitions start is being found out.
+    pub(super) starting: FuturesUnordered<Starts>,
     pub(super) policy: CommitPolicy,
     pub(super) committing: Option<Committing>,
     /// Revocations that are not answered yet.
@@ -112,10 +107,10 @@ pub(super) struct Driver<M, L, F, G> {
     /// Where logs end is being found out, for those who watch.
     pub(super) ends: FuturesUnordered<Ends>,
     /// Where `until_end` ends, as found out when a partition was assigned first: what is written meanwhile moves no goal.
-    goals: BTreeMap<TopicPartition, (TopicId, i64)>,
+    pub(super) goals: BTreeMap<TopicPartition, (TopicId, i64)>,
     /// Started where a later owner would not: their positions are to be committed at once.
     pub(super) pinned: Vec<PartId>,
-    epochs: u64,
+    pub(super) epochs: u64,
     /// When the group last said what is ours; `None`: never, or something was taken away since.
     assigned: Option<Instant>,
     /// A partition cannot be read on: the consumer ends, for nobody may notice one that stands still.
@@ -376,133 +371,6 @@ where
     pub(super) fn warn(&self, error: Error) {
         tracing::warn!(target: "dispatcher::worker", "{error}");
         self.shared.failures.push(Failure { record: None, error });
-    }
-
-    /// Finds out where newly owned partitions start.
-    fn begin(&mut self, partitions: Vec<TopicPartition>, recreated: bool) {
-        let mut starting = Vec::with_capacity(partitions.len());
-        for tp in partitions {
-            self.epochs += 1;
-            let epoch = AssignmentEpoch(self.epochs);
-            if let Some(Owned::Running(old)) = self.owned.insert(tp.clone(), Owned::Starting(epoch)) {
-                self.discard(old);
-            }
-            starting.push(Starting { tp, epoch, recreated });
-        }
-        self.search(starting, None);
-    }
-
-    fn search(&mut self, starting: Vec<Starting>, wait: Option<Duration>) {
-        if starting.is_empty() {
-            return;
-        }
-        let (membership, log, env) = (self.membership.clone(), self.log.clone(), self.env.clone());
-        let (config, failures) = (self.config.clone(), self.shared.failures.clone());
-        self.starting.push(Box::pin(async move {
-            if let Some(wait) = wait {
-                env.sleep(wait).await;
-            }
-            let found = positions(membership, log, config, failures, starting.clone()).await;
-            (starting, found)
-        }));
-    }
-
-    fn is_awaited(&self, starting: &Starting) -> bool {
-        matches!(self.owned.get(&starting.tp), Some(Owned::Starting(epoch)) if *epoch == starting.epoch)
-    }
-
-    fn found(&mut self, (mut starting, found): Found) -> Option<Reason> {
-        match found {
-            Ok(found) => {
-                let (mut begun, mut rest, mut why) = (Vec::new(), Vec::new(), None);
-                for (starting, start) in found {
-                    match start {
-                        _ if !self.is_awaited(&starting) => {}
-                        Ok(start) => {
-                            self.attach(&starting, start);
-                            begun.push((starting.tp, starting.epoch));
-                        }
-                        Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),
-                        Err(error) => {
-                            why.get_or_insert(error);
-                            rest.push(starting);
-                        }
-                    }
-                }
-                if self.watching {
-                    self.seek_ends(begun, None);
-                }
-                if let Some(error) = why {
-                    self.warn(error);
-                    self.search(rest, Some(START_RETRY));
-                }
-            }
-            Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),
-            Err(error) => {
-                starting.retain(|s| self.is_awaited(s));
-                if !starting.is_empty() {
-                    self.warn(error);
-                    self.search(starting, Some(START_RETRY));
-                }
-            }
-        }
-        None
-    }
-
-    fn attach(&mut self, starting: &Starting, start: Start) {
-        let Starting { tp, epoch, .. } = starting;
-        let assignment = self.assignment(tp, *epoch);
-        let Start { position, inherited, until, committed, pinned } = start;
-        tracing::debug!(target: "dispatcher::worker", %tp, offset = position.offset, committed, "starting");
-        let point = Point { offset: position.offset, metadata: None };
-        let until = until.map(|end| self.goal(tp, position.topic_id, end));
-        let id = self
-            .shared
-            .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, inherited, until));
-        let log = LogId { cluster: self.log.cluster_tag(), topic: position.topic_id };
-        let guard = self.log.attach(tp, position, *epoch);
-        if self.paused {
-            guard.pause();
-        }
-        if pinned {
-            self.pinned.push(id);
-            // Should that commit fail, the next look makes it again.
-            self.policy.touch(self.env.now());
-        }
-        let running = Running {
-            id,
-            assignment,
-            log,
-            guard: Some(guard),
-            committed: (!pinned).then_some(point),
-            stands: None,
-            shut: false,
-            ended: false,
-            meter: self.meter.partition(&tp.topic, tp.partition),
-        };
-        self.owned.insert(tp.clone(), Owned::Running(running));
-    }
-
-    /// Where `until_end` ends for a log that ends at `end` now.
-    fn goal(&mut self, tp: &TopicPartition, topic: TopicId, end: i64) -> i64 {
-        let known = self.goals.get(tp).filter(|(of, _)| *of == topic).map(|(_, goal)| *goal);
-        // A log that was cut off below its goal will not reach it.
-        let goal = known.map_or(end, |goal| goal.min(end));
-        self.goals.insert(tp.clone(), (topic, goal));
-        goal
-    }
-
-    fn assignment(&self, tp: &TopicPartition, epoch: AssignmentEpoch) -> Arc<Assignment> {
-        if let Some(retry) = self.config.retries.iter().find(|retry| retry.topic == tp.topic) {
-            return Assignment::of(
-                tp.clone(),
-                epoch,
-                retry.route,
-                Some(Delayed { stage: retry.stage, by: retry.delay }),
-            );
-        }
-        let route = self.config.topics.iter().position(|topic| *topic == tp.topic).unwrap_or(0);
-        Assignment::of(tp.clone(), epoch, route, None)
     }
 
     fn fetched(&mut self, event: FetchEvent) {

@@ -3,6 +3,7 @@
 //! lanes and the consumer drive them.
 
 mod aftercare;
+mod assign;
 mod cancel;
 mod commit;
 mod config;

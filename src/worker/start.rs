@@ -72,7 +72,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     }
     // What was committed once is never skipped: the policy speaks only for partitions new to the group.
     // Nor does it speak for retry topics, whose messages were handed out before.
-    let is_retry = |tp: &TopicPartition| config.retries.iter().any(|retry| retry.topic == tp.topic);
+    let is_retry = |tp: &TopicPartition| config.retry_of(&tp.topic).is_some();
     let is_new = |tp: &TopicPartition| known.contains(tp) && !with.contains(tp) && !is_retry(tp);
     // Nor are the first messages of partitions that were added since.
     let was_there = |tp: &TopicPartition| config.partitions.get(&tp.topic).is_none_or(|count| tp.partition < *count);

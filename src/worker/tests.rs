@@ -24,9 +24,9 @@ use crate::env::{Env, lock};
 use crate::group::{CommitOffset, Committed, Generation, GroupEvent, RevokeDone};
 use crate::wire::ErrorCode;
 
+mod ends_and_starts;
 mod follow;
 mod retry;
-mod review;
 mod revoke;
 mod watching;
 
