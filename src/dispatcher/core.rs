@@ -163,10 +163,19 @@ impl Dispatcher {
     }
 
     pub(super) async fn producer_topic(&self, name: &str) -> Result<ProducerTopic> {
-        if let Some(known) = lock(&self.0.topics).get(name) {
-            return Ok(known.clone());
+        if let Some(known) = self.known_topic(name) {
+            return Ok(known);
         }
         self.ensure_topic(name).await?;
+        self.open_topic(name).await
+    }
+
+    fn known_topic(&self, name: &str) -> Option<ProducerTopic> {
+        lock(&self.0.topics).get(name).cloned()
+    }
+
+    /// A topic that exists, and is known from now on.
+    async fn open_topic(&self, name: &str) -> Result<ProducerTopic> {
         let topic = self.0.producer.topic(name).await?;
         lock(&self.0.topics).insert(topic.name().clone(), topic.clone());
         Ok(topic)
@@ -240,13 +249,11 @@ impl Dispatcher {
 
     /// A helper topic to send to.
     pub(super) async fn helper_producer(&self, name: &str) -> Result<ProducerTopic> {
-        if let Some(known) = lock(&self.0.topics).get(name) {
-            return Ok(known.clone());
+        if let Some(known) = self.known_topic(name) {
+            return Ok(known);
         }
         self.helper_topic(name).await?;
-        let topic = self.0.producer.topic(name).await?;
-        lock(&self.0.topics).insert(topic.name().clone(), topic.clone());
-        Ok(topic)
+        self.open_topic(name).await
     }
 
     /// The topic, which must exist.

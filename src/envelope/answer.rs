@@ -193,7 +193,8 @@ pub(crate) fn without_suffix(topic: &str) -> &str {
     topic.strip_suffix(REPLY_SUFFIX).or_else(|| topic.strip_suffix(ERROR_SUFFIX)).unwrap_or(topic)
 }
 
-fn cut(text: &str, bytes: usize) -> &str {
+/// At most so many bytes of a text, for a header; ends between two characters.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=text.len().min(bytes)).rev().find(|at| text.is_char_boundary(*at));
     &text[..end.unwrap_or_default()]
 }

@@ -11,7 +11,7 @@ mod time;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use answer::{Answer, ERROR_SUFFIX, ERRORS_TO, Place, RECEIPT_TO, REPLY_SUFFIX, Wishes, is_wish};
+pub(crate) use answer::{Answer, ERROR_SUFFIX, ERRORS_TO, Place, RECEIPT_TO, REPLY_SUFFIX, Wishes, cut, is_wish};
 pub(crate) use go::{GoMessage, encode as encode_go, recognise as recognise_go, recognise_error as recognise_go_error};
 pub(crate) use headers::{
     FAILED_AT, FAILED_ATTEMPTS, FAILED_ERROR, FAILED_GROUP, ID_HEADER, MessageId, ORIGIN_OFFSET, ORIGIN_PARTITION,

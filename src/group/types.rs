@@ -34,10 +34,9 @@ pub(crate) struct GroupConfig {
 }
 
 impl GroupConfig {
-    /// Whether members keep what they own through a rebalance (KIP-429): only if every assignor on the list can, for
-    /// the group may choose any of them.
+    /// See [`Assignor::all_cooperative`].
     pub(crate) fn is_cooperative(&self) -> bool {
-        self.assignors.iter().all(|assignor| assignor.is_cooperative())
+        Assignor::all_cooperative(&self.assignors)
     }
 
     /// The defaults for a dynamic member.

@@ -153,17 +153,13 @@ pub(super) fn groups(state: &State, now_ms: i64) -> Groups<'_> {
 pub(super) fn detail<'a>(state: &'a State, name: &str, now_ms: i64) -> Option<Detail<'a>> {
     let (name, group) = state.groups.get_key_value(name)?;
     let mut topics: Vec<Topic<'a>> = Vec::new();
-    for p in &group.seen.partitions {
-        if topics.last().is_none_or(|t| t.topic != p.topic) {
-            let of_topic: Vec<_> = group.seen.partitions.iter().filter(|other| other.topic == p.topic).collect();
-            let total_lag = of_topic.iter().map(|p| p.lag).sum();
-            let blocked = of_topic.iter().any(|p| mark(state, group, p, now_ms).is_some());
-            let pace = Pace::new(group.rates(Some(&p.topic)), total_lag, blocked);
-            topics.push(Topic { topic: &p.topic, total_lag, pace, partitions: Vec::new() });
-        }
-        if let Some(topic) = topics.last_mut() {
-            topic.partitions.push(partition(state, group, p, now_ms));
-        }
+    for of_topic in group.seen.partitions.chunk_by(|a, b| a.topic == b.topic) {
+        let topic = of_topic[0].topic.as_str();
+        let total_lag = of_topic.iter().map(|p| p.lag).sum();
+        let blocked = of_topic.iter().any(|p| mark(state, group, p, now_ms).is_some());
+        let pace = Pace::new(group.rates(Some(topic)), total_lag, blocked);
+        let partitions = of_topic.iter().map(|p| partition(state, group, p, now_ms)).collect();
+        topics.push(Topic { topic, total_lag, pace, partitions });
     }
     let summary = summary(state, name, group, now_ms, usize::MAX);
     Some(Detail { v: 1, look: look(state, now_ms), summary, topics })

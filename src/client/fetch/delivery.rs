@@ -55,7 +55,6 @@ impl fmt::Debug for FetchedBatch {
 
 /// Progress of one partition: data, or only offsets that moved over what is not data.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "the marks of the log are there for whoever watches lag")]
 pub(crate) struct Fetched {
     pub(crate) tp: Arc<TopicPartition>,
     pub(crate) epoch: AssignmentEpoch,
@@ -64,10 +63,12 @@ pub(crate) struct Fetched {
     /// Where the reader stands behind this block: everything below is in it, or was never data.
     pub(crate) next_offset: i64,
     /// Leader epoch of the last batch read; −1 unknown.
+    #[allow(dead_code, reason = "nobody reads it yet")]
     pub(crate) leader_epoch: i32,
     pub(crate) high_watermark: i64,
     pub(crate) last_stable: i64,
     /// −1 unknown.
+    #[allow(dead_code, reason = "nobody reads it yet")]
     pub(crate) log_start: i64,
 }
 

@@ -45,9 +45,15 @@ impl Assignor {
         }
     }
 
-    /// Whether members may keep their partitions through a rebalance. They do when this holds for their whole list.
+    /// Whether members may keep their partitions through a rebalance.
     pub(crate) fn is_cooperative(self) -> bool {
         self == Self::CooperativeSticky
+    }
+
+    /// Whether members with this list keep what they own through a rebalance (KIP-429): only if every assignor on it can,
+    /// for the group may choose any of them.
+    pub(crate) fn all_cooperative(list: &[Self]) -> bool {
+        list.iter().all(|assignor| assignor.is_cooperative())
     }
 
     /// The version of the subscription sent under this assignor's name. Version 0 has no field after `user_data`:

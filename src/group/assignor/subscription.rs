@@ -35,7 +35,7 @@ pub(crate) fn encode_all(
     topics: &[TopicName],
     claim: &Claim,
 ) -> Result<Vec<(Assignor, Bytes)>> {
-    let keeps = assignors.iter().all(|a| a.is_cooperative());
+    let keeps = Assignor::all_cooperative(assignors);
     let nothing = Claim { owned: BTreeSet::new(), ..*claim };
     let claim_under = |a: Assignor| if a.is_cooperative() && !keeps { &nothing } else { claim };
     assignors.iter().map(|&a| Ok((a, encode(a, topics, claim_under(a))?))).collect()
