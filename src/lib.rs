@@ -78,11 +78,11 @@ mod worker;
 pub use client::fetch::OnBadBatch;
 pub use client::{Isolation, TopicId};
 pub use dispatcher::{
-    And, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher, Errors,
-    Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, Origin, Outcome,
-    PartitionStatus, PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription, Route,
-    Routes, SendForReceipt, SendForReceipts, SendMessage, SendReport, StatusSource, Stopped, Subscribe, Subscription,
-    Topic, TopicDefaults, TopicInfo, TopicProgress,
+    And, Backend, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher,
+    Errors, Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, Origin,
+    Outcome, PartitionStatus, PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription,
+    Route, Routes, SendForReceipt, SendForReceipts, SendMessage, SendReport, StatusSource, Stopped, Subscribe,
+    Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
 };
 #[cfg(feature = "logging")]
 pub use dispatcher::{init_logging, init_logging_with_internals};

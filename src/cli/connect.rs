@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+#[cfg(feature = "rskafka")]
+use super::args::Backend;
 use super::args::{Common, NewTopicArgs};
 use super::args_send::CompressionArg;
 use super::exit::{Exit, Outcome};
@@ -31,6 +33,10 @@ pub(super) fn config(all: &Common) -> Outcome<Config> {
         return Err(Exit::usage("no brokers are given: use --brokers host:port,… or KAFKA_BROKERS"));
     }
     config.connect_timeout = all.timeout;
+    #[cfg(feature = "rskafka")]
+    if all.backend == Backend::Rskafka {
+        config.backend = crate::Backend::Rskafka;
+    }
     Ok(config)
 }
 

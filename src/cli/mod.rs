@@ -98,11 +98,13 @@ fn run(mut cli: Cli, brokers_given: bool) -> Outcome {
     outcome
 }
 
-/// What is accepted as syntax but comes with later versions.
+/// What is accepted as syntax but is not built in.
 fn refuse_what_is_not_there(all: &Common) -> Outcome {
     match all.backend {
-        Backend::Rskafka => Err(Exit::usage("--backend rskafka is not built into this program: leave it out")),
-        Backend::Native => Ok(()),
+        Backend::Rskafka if !cfg!(feature = "rskafka") => {
+            Err(Exit::usage("--backend rskafka is not built into this program: build it with the feature rskafka"))
+        }
+        Backend::Native | Backend::Rskafka => Ok(()),
     }
 }
 

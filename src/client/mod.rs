@@ -9,6 +9,8 @@ pub(crate) mod fetch;
 pub(crate) mod native;
 pub(crate) mod producer;
 pub(crate) mod retry;
+#[cfg(feature = "rskafka")]
+pub(crate) mod rskafka;
 pub(crate) mod topology;
 pub(crate) mod types;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backend::Backend;
 use super::config::{Config, PartitionerKind};
 use super::core::Dispatcher;
 use super::topic_defaults::TopicDefaults;
@@ -82,6 +83,8 @@ impl Builder {
         compression: Compression => compression;
         /// Whether the broker sorts out what a retry would write twice. Default true.
         idempotence: bool => idempotence;
+        /// Which Kafka client writes and reads partitions. Default this library's own.
+        backend: Backend => backend;
         /// Which partition a message goes to. Default as Kafka's Java client.
         partitioner: PartitionerKind => partitioner;
         /// How a message's id and sent time travel. Default in Kafka headers.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::backend::Backend;
 use super::topic_defaults::TopicDefaults;
 use super::{monitor_host, names};
 use crate::client::Isolation;
@@ -79,6 +80,8 @@ pub struct Config {
     pub compression: Compression,
     /// Whether the broker sorts out what a retry would write twice. Default true.
     pub idempotence: bool,
+    /// Which Kafka client writes and reads partitions. Default this library's own.
+    pub backend: Backend,
     /// Which partition a message goes to. Default as Kafka's Java client.
     pub partitioner: PartitionerKind,
     /// How a message's id and sent time travel. Default in Kafka headers.
@@ -123,6 +126,7 @@ impl Default for Config {
             max_message_size: 20_000_000,
             compression: Compression::None,
             idempotence: true,
+            backend: Backend::default(),
             partitioner: PartitionerKind::default(),
             envelope: Envelope::default(),
             trace_context: false,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::answers::Desk;
+use super::backend;
 use super::builder::Builder;
 use super::config::{Config, PartitionerKind};
 use super::payload::Payload;
@@ -14,9 +15,8 @@ use super::topic::Topic;
 use super::topic_defaults::TopicDefaults;
 use super::trace::Tracing;
 use super::validate;
-use crate::client::admin::{ClusterAdmin, NativeAdmin, NewTopic};
+use crate::client::admin::{ClusterAdmin, NewTopic};
 use crate::client::fetch::FetchConfig;
-use crate::client::native::Native;
 use crate::client::producer::{Producer, ProducerConfig, ProducerTopic};
 use crate::client::topology::TopicMeta;
 use crate::client::{ClientConfig, Cluster};
@@ -79,7 +79,7 @@ impl Dispatcher {
         tracing: Tracing,
         env: Env,
     ) -> Result<Self> {
-        let (config, producer) = checked(config, partitioner)?;
+        let (config, producer) = checked(config, partitioner, &env)?;
         let connecting = Cluster::connect(client_config(&config), env.clone());
         let Some(cluster) = env.timeout(config.connect_timeout, connecting).await else {
             let text = format!(
@@ -98,7 +98,7 @@ impl Dispatcher {
         tracing: Tracing,
         env: Env,
     ) -> Result<Self> {
-        let (config, producer) = checked(config, partitioner)?;
+        let (config, producer) = checked(config, partitioner, &env)?;
         Self::over(Cluster::lazy(client_config(&config), env)?, config, producer, tracing)
     }
 
@@ -106,11 +106,9 @@ impl Dispatcher {
         telemetry::meter::describe();
         let fetch =
             FetchConfig { max_wait: config.fetch_max_wait, budget: config.fetch_memory, ..FetchConfig::default() };
-        let backend = Arc::new(Native::new(cluster.clone(), fetch));
-        let producer = Producer::new(cluster.clone(), backend.clone(), producer)?;
-        let admin = Arc::new(NativeAdmin::new(cluster.clone()));
+        let source = backend::source(&config, cluster.clone(), fetch)?;
+        let producer = Producer::new(cluster.clone(), source.backend.clone(), producer)?;
         let desk = Desk::new(cluster.env().clone());
-        let source = Source { cluster: cluster.clone(), backend, admin };
         Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default(), desk, tracing })))
     }
 
@@ -299,14 +297,15 @@ impl Dispatcher {
 }
 
 /// What can never work is refused here.
-fn checked(mut config: Config, partitioner: Option<SharedPartitioner>) -> Result<(Config, ProducerConfig)> {
+fn checked(mut config: Config, partitioner: Option<SharedPartitioner>, env: &Env) -> Result<(Config, ProducerConfig)> {
     config.validate()?;
+    config.fit_backend(env)?;
     config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3);
     let producer = ProducerConfig {
         idempotent: config.idempotence,
         linger: config.linger,
         batch_size: config.batch_size,
-        compression: config.compression,
+        compression: config.batch_compression(),
         delivery_timeout: config.delivery_timeout,
         request_timeout: config.request_timeout.min(config.delivery_timeout - config.linger),
         buffer_memory: config.buffer_memory,

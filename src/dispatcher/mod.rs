@@ -2,6 +2,7 @@
 //! joins the rooms below and speaks their errors.
 
 mod answers;
+mod backend;
 mod builder;
 mod config;
 mod core;
@@ -32,6 +33,7 @@ mod trace;
 mod validate;
 
 pub use answers::{CallbackError, CallbackErrors, Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
+pub use backend::Backend;
 pub use builder::Builder;
 pub use config::{Config, PartitionerKind};
 pub use core::Dispatcher;

@@ -140,6 +140,14 @@ impl Env {
         task
     }
 
+    /// Whether connections are TCP.
+    pub(crate) fn is_tcp(&self) -> bool {
+        #[cfg(feature = "embedded")]
+        return self.0.process.is_none();
+        #[cfg(not(feature = "embedded"))]
+        true
+    }
+
     /// Threads that run tasks at once.
     pub(crate) fn workers(&self) -> usize {
         tokio::runtime::Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers())

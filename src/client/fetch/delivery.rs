@@ -183,7 +183,7 @@ struct Queue {
 
 impl Link {
     /// `id` is unique within its fetcher.
-    pub(super) fn new(
+    pub(in crate::client) fn new(
         id: u64,
         tp: Arc<TopicPartition>,
         epoch: AssignmentEpoch,
@@ -199,29 +199,29 @@ impl Link {
         self.id
     }
 
-    pub(super) fn tp(&self) -> &Arc<TopicPartition> {
+    pub(in crate::client) fn tp(&self) -> &Arc<TopicPartition> {
         &self.tp
     }
 
-    pub(super) fn epoch(&self) -> AssignmentEpoch {
+    pub(in crate::client) fn epoch(&self) -> AssignmentEpoch {
         self.epoch
     }
 
-    pub(super) fn options(&self) -> ReadOptions {
+    pub(in crate::client) fn options(&self) -> ReadOptions {
         self.out.options
     }
 
     /// How the guard left it; a subscription that is gone detaches it too.
-    pub(super) fn state(&self) -> LinkState {
+    pub(in crate::client) fn state(&self) -> LinkState {
         if self.out.is_closed() { LinkState::Detached } else { lock(&self.queue).state }
     }
 
-    pub(super) fn held(&self) -> i64 {
+    pub(in crate::client) fn held(&self) -> i64 {
         self.held.load(Ordering::Acquire)
     }
 
     /// Nudges the owner when no more than `bytes` are held; at once if that is so already.
-    pub(super) fn nudge_at(self: &Arc<Self>, bytes: i64) {
+    pub(in crate::client) fn nudge_at(self: &Arc<Self>, bytes: i64) {
         self.resume_at.store(bytes, Ordering::SeqCst);
         self.nudge_if_low(self.held.load(Ordering::SeqCst));
     }
@@ -243,7 +243,7 @@ impl Link {
     }
 
     /// The owner has the nudge and reads the state now; a later change nudges anew.
-    pub(super) fn take_nudge(&self) {
+    pub(in crate::client) fn take_nudge(&self) {
         self.nudged.store(false, Ordering::Release);
     }
 
@@ -253,21 +253,21 @@ impl Link {
     }
 
     /// Keeps a frame in memory, to be shared by the batches of this partition in it.
-    pub(super) fn pin(self: &Arc<Self>, frame: Arc<Charge>) -> Arc<Pin> {
+    pub(in crate::client) fn pin(self: &Arc<Self>, frame: Arc<Charge>) -> Arc<Pin> {
         self.pinned.fetch_add(frame.bytes(), Ordering::AcqRel);
         Arc::new(Pin { link: self.clone(), frame })
     }
 
     /// Counts bytes as this link's until the lease drops. `memory` is what pays for them until then, if that is not the
     /// caller's business.
-    pub(super) fn lease(self: &Arc<Self>, bytes: usize, memory: Memory) -> Lease {
+    pub(in crate::client) fn lease(self: &Arc<Self>, bytes: usize, memory: Memory) -> Lease {
         let bytes = bytes as i64;
         self.held.fetch_add(bytes, Ordering::AcqRel);
         Lease(Some(Leased { link: self.clone(), bytes, _memory: memory }))
     }
 
     /// Queues progress. Dropped silently when detached.
-    pub(super) fn deliver(self: &Arc<Self>, new: Fetched) {
+    pub(in crate::client) fn deliver(self: &Arc<Self>, new: Fetched) {
         let mut queue = lock(&self.queue);
         match queue.events.back_mut() {
             // Blocks without data would pile up before a reader that does not read.
@@ -281,7 +281,7 @@ impl Link {
     }
 
     /// Queues an event that is not data, behind the data that came before it.
-    pub(super) fn report(self: &Arc<Self>, fault: FetchFault, error: Error) {
+    pub(in crate::client) fn report(self: &Arc<Self>, fault: FetchFault, error: Error) {
         let mut queue = lock(&self.queue);
         let notices = queue.events.iter().filter(|e| matches!(e, FetchEvent::Error(_))).count();
         if fault != FetchFault::Notice || notices < MAX_NOTICES {
@@ -345,7 +345,7 @@ struct Leased {
 
 /// Where a batch's bytes are.
 #[allow(dead_code, reason = "held until they drop")]
-pub(super) enum Memory {
+pub(in crate::client) enum Memory {
     /// In a frame, with other batches.
     Frame(Arc<Pin>),
     /// In a buffer of its own: decompressed, or copied.
@@ -355,7 +355,7 @@ pub(super) enum Memory {
 }
 
 /// A frame kept in memory by one partition.
-pub(super) struct Pin {
+pub(in crate::client) struct Pin {
     link: Arc<Link>,
     frame: Arc<Charge>,
 }
@@ -389,7 +389,7 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    pub(super) fn new(link: Arc<Link>, owner: mpsc::UnboundedSender<Command>) -> Self {
+    pub(in crate::client) fn new(link: Arc<Link>, owner: mpsc::UnboundedSender<Command>) -> Self {
         Self { link, _owner: owner }
     }
 

@@ -10,6 +10,8 @@ mod lookup;
 mod parse;
 mod reading;
 mod request;
+#[cfg(feature = "rskafka")]
+pub(in crate::client) mod seam;
 mod session;
 mod source;
 mod table;

@@ -91,12 +91,12 @@ pub(super) fn judge(answer: &PartitionData) -> Verdict {
 
 /// What the cluster says of a log whose reader's offset was out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LogFacts {
-    pub(super) start: i64,
-    pub(super) end: i64,
+pub(in crate::client) struct LogFacts {
+    pub(in crate::client) start: i64,
+    pub(in crate::client) end: i64,
     /// Epoch and end offset of the largest epoch ≤ the position's (OffsetForLeaderEpoch); `None` if the position has no
     /// epoch, or the log does not know one so old.
-    pub(super) epoch_end: Option<(i32, i64)>,
+    pub(in crate::client) epoch_end: Option<(i32, i64)>,
 }
 
 /// Where to go on, and what to tell the user; `None`: the offset is in the log after all.

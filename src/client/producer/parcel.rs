@@ -8,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::delivery::{Completion, Fate};
 use crate::error::Error;
+#[cfg(feature = "rskafka")]
+use crate::wire::records::Batch;
 use crate::wire::records::{BatchBody, BatchBuilder, Compression, Cursor, Limits, ProducerStamp, RecordsError};
 
 /// A batch that still takes records, or that is full but was never sent.
@@ -55,6 +57,12 @@ impl Parcel {
     /// Header and records, to be written one behind the other.
     pub(crate) fn chunks(&self) -> Vec<Bytes> {
         vec![self.header.clone(), self.body.body().clone()]
+    }
+
+    /// Its records, to be written in another way.
+    #[cfg(feature = "rskafka")]
+    pub(crate) fn open(&self) -> Result<Batch, RecordsError> {
+        self.body.reopen(&Limits { max_decompressed: usize::MAX })
     }
 
     /// Bytes on the wire.

@@ -198,6 +198,12 @@ impl BatchBody {
         self.header.records_count as u32
     }
 
+    /// The batch as a reader finds it in a log, its first record at `base_offset`. It must not be compressed.
+    #[cfg(feature = "rskafka")]
+    pub(crate) fn placed(self, base_offset: i64) -> super::Batch {
+        super::Batch::new(BatchHeader { base_offset, ..self.header }, self.body)
+    }
+
     /// The batch as a reader sees it, to split it.
     pub(crate) fn reopen(&self, limits: &super::Limits) -> Result<super::Batch, RecordsError> {
         let codec = self.header.codec();

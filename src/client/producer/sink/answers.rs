@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::wire::ErrorCode;
 
 /// The outcome for a batch that was answered with `code`. `moved`: a new leader is known.
-pub(super) fn outcome(code: ErrorCode, error: Error, moved: bool) -> Outcome {
+pub(in crate::client) fn outcome(code: ErrorCode, error: Error, moved: bool) -> Outcome {
     let retry = if moved { Retry::AtOnce } else { Retry::AfterBackoff };
     let answer = match code {
         // The broker has it, but has forgotten where.
@@ -43,7 +43,7 @@ fn is_after_append(code: ErrorCode) -> bool {
 }
 
 /// Whether the code says that what is known of the cluster is out of date.
-pub(super) fn is_stale_metadata(code: ErrorCode) -> bool {
+pub(in crate::client) fn is_stale_metadata(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::NOT_LEADER_OR_FOLLOWER

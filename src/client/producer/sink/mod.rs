@@ -1,7 +1,7 @@
 //! Writing to brokers: one task per leader drains the queues of all its partitions into one Produce request at a
 //! time, several under way. Idle queues go out at once; while requests are under way batches fill by themselves.
 
-mod answers;
+pub(in crate::client) mod answers;
 mod drain;
 mod identity;
 mod request;
