@@ -41,8 +41,9 @@ pub(super) async fn run(all: &Common, args: BenchArgs) -> Outcome {
     config.batch_size = args.batch.unwrap_or(config.batch_size);
     config.idempotence = args.idempotent.unwrap_or(config.idempotence);
     connect::compression(&mut config, args.compression)?;
-    let admin = connect::connect(config.clone()).await?;
-    let outcome = match prepare(&admin, args, config).await {
+    let admin = connect::connect(config).await?;
+    // As it is in force: a backend may switch something off.
+    let outcome = match prepare(&admin, args, admin.config().clone()).await {
         Ok(bench) => {
             let measured = bench.measure().await;
             if bench.own {

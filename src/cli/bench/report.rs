@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::measure::{Measured, max_rss_mb};
 use super::{Bench, Workload};
+use crate::Backend;
 use crate::cli::args::Common;
 use crate::cli::args_subscribe::OrderArg;
 use crate::cli::exit::{Exit, Outcome};
@@ -11,6 +12,7 @@ use crate::cli::output::print_row;
 
 #[derive(Serialize)]
 struct Params {
+    backend: Backend,
     topic: String,
     messages: u64,
     size: usize,
@@ -87,6 +89,7 @@ fn params(bench: &Bench) -> Params {
     let consumes = matches!(args.workload, Workload::Consume | Workload::Dispatch);
     let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
     Params {
+        backend: config.backend,
         topic: bench.topic.clone(),
         messages: bench.messages,
         size: args.size,
