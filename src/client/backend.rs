@@ -25,3 +25,6 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The client of one partition, known or not.
     fn partition(&self, tp: &TopicPartition) -> Arc<dyn PartitionClient>;
 }
+
+#[cfg(test)]
+mod tests;
