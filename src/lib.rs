@@ -36,6 +36,7 @@
 //! - `monitor-host` (default): [`Builder::monitor_host`], consume status from an HTTP service.
 //! - `embedded`: the module [`embedded`], a Kafka cluster inside this process for tests and quick starts.
 //! - `metrics`: what is sent, handled and late, through the `metrics` facade; see [`telemetry`].
+//! - `rskafka`: `Backend::Rskafka`, another Kafka client behind the same interface.
 //! - `logging`: `init_logging`, for programs without a `tracing` subscriber of their own.
 //! - `cli`: the command-line tool `dispatcher`.
 #![forbid(unsafe_code)]

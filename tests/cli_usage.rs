@@ -66,7 +66,7 @@ fn what_comes_later_is_refused_by_name_before_anything_is_done() {
         ("-b h:1 subscribe t --group g --protocol consumer", "--protocol"),
         ("-b h:1 subscribe t --group g --start-at yesterday", "how long ago"),
         ("-b h:1 subscribe t --group g --start-at oldest --skip-existing", "--skip-existing"),
-        ("-b h:1 --backend rskafka topics list", "rskafka"),
+        ("-b h:1 --backend rskafka send t --compression lz4", "rskafka"),
     ] {
         let (code, stderr) = fails(line);
         assert_eq!(code, 2, "{line}: {stderr}");

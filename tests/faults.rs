@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::log::HandlerLog;
 use common::ours::{self, Load, MemberProcess, Reading};
+#[cfg(feature = "rskafka")]
+use common::{KAFKA_3, check::Lane, scaled};
 use common::{KAFKA_4, check, tools, unique};
 use dispatcher_testcontainers::Kafka;
 
@@ -63,6 +65,79 @@ async fn kill_9_of_a_member_and_of_each_broker_in_turn_loses_and_doubles_nothing
     check::no_loss(stored.iter().map(|record| (record.partition, record.offset)), &logs);
     let again = check::finished(&logs).values().filter(|times| **times > 1).count();
     println!("{} acknowledged, {again} handled again after crashes", sent.payloads.len());
+    for member in members.drain(1..) {
+        tokio::task::spawn_blocking(move || member.stop()).await.unwrap();
+    }
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+/// Unless `DISPATCHER_SCALE` makes it 100,000 messages in each order on both releases, a short form of that.
+#[cfg(feature = "rskafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rskafka_a_killed_member_and_a_killed_broker_lose_nothing_and_keep_the_order() {
+    use dispatcher::Order;
+    let count = scaled(10_000);
+    let all = count >= 100_000;
+    for version in if all { &[KAFKA_4, KAFKA_3][..] } else { &[KAFKA_4] } {
+        let kafka = Kafka::builder().brokers(3).version(version).property("broker.session.timeout.ms", 6_000);
+        let Some(kafka) = kafka.start_or_skip() else { return };
+        for order in if all { &[Order::Key, Order::Partition, Order::None][..] } else { &[Order::Key] } {
+            over_rskafka(&kafka, *order, count).await;
+        }
+    }
+}
+
+#[cfg(feature = "rskafka")]
+async fn over_rskafka(kafka: &Kafka, order: dispatcher::Order, count: usize) {
+    use dispatcher::{Backend, Dispatcher, Order};
+    let (topic, group) = (unique("rskafka"), unique("rskafka"));
+    let bootstrap = kafka.bootstrap();
+    tools::create_topic(kafka.tools(), &bootstrap, &topic, 12, 3, &["min.insync.replicas=2"]);
+    let dir = std::env::temp_dir().join(unique("dispatcher-rskafka"));
+    std::fs::create_dir_all(&dir).unwrap();
+    let session_timeout = Duration::from_secs(6);
+    let reading = Reading { session_timeout, order, backend: Backend::Rskafka, ..Reading::default() };
+    let start = |n: usize| MemberProcess::start(&bootstrap, &topic, &group, &reading, &dir.join(n.to_string()));
+    let logs = || (0..4).map(|n| HandlerLog::read(&dir.join(n.to_string()))).collect::<Vec<_>>();
+    let logged = |n: usize| std::fs::metadata(dir.join(n.to_string())).map_or(0, |file| file.len() / 35);
+
+    let dispatcher = Dispatcher::builder(bootstrap.split(',')).backend(Backend::Rskafka).connect().await.unwrap();
+    let mut members: Vec<_> = (0..3).map(start).collect();
+    let load = Load::start(dispatcher.clone(), &topic, 1_000, Duration::from_millis(15));
+    common::eventually("handlers run", Duration::from_secs(60), async || (0..3).all(|n| logged(n) > 100)).await;
+    members[0].kill();
+    members.push(start(3));
+    common::eventually("the new member works", Duration::from_secs(60), async || logged(3) > 100).await;
+    kafka.broker(1).kill();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let before: u64 = (0..4).map(logged).sum();
+    let moving = async || (0..4).map(logged).sum::<u64>() > before + 100;
+    common::eventually("messages are handled with a broker down", Duration::from_secs(60), moving).await;
+    kafka.broker(1).restart();
+    let enough = async || load.count.load(std::sync::atomic::Ordering::Relaxed) >= count;
+    common::eventually("all is sent", Duration::from_secs(180), enough).await;
+    let sent = load.finish().await;
+    assert!(sent.failed.is_empty(), "{} of {}: {:?}", sent.failed.len(), sent.payloads.len(), sent.failed.first());
+    ours::until_lag_is_zero(&dispatcher, &topic, &group, Duration::from_secs(120)).await;
+
+    let logs = logs();
+    let stored = tools::read_back(kafka.tools(), &bootstrap, &topic);
+    let values: std::collections::BTreeSet<_> = stored.iter().map(|record| &record.value).collect();
+    let missing = sent.payloads.iter().filter(|payload| !values.contains(payload)).count();
+    assert_eq!(missing, 0, "I: acknowledged and not in the log");
+    check::no_loss(stored.iter().map(|record| (record.partition, record.offset)), &logs);
+    match order {
+        Order::Key => check::lanes_keep_order(Lane::Key, true, &logs),
+        Order::Partition => check::lanes_keep_order(Lane::Partition, true, &logs),
+        _ => {}
+    }
+    let committed = ours::committed(&dispatcher, &topic, &group).await;
+    let places: Vec<_> = stored.iter().map(|record| (record.partition, record.offset)).collect();
+    check::commits_do_not_pass_unfinished(&committed, &places, &logs);
+    let again = check::finished(&logs).values().filter(|times| **times > 1).count();
+    // Without idempotence a retry may write twice.
+    let doubled = stored.len() - values.len();
+    println!("{order:?}: {} acknowledged, {doubled} doubles in the log, {again} handled again", sent.payloads.len());
     for member in members.drain(1..) {
         tokio::task::spawn_blocking(move || member.stop()).await.unwrap();
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dispatcher::{Assignor, Delivery, Dispatcher, GroupMember, Message, OnFailure, Order, Subscription};
+use dispatcher::{Assignor, Backend, Delivery, Dispatcher, GroupMember, Message, OnFailure, Order, Subscription};
 
 use super::check::Place;
 use super::log::{HandlerLog, What};
@@ -29,6 +29,7 @@ pub struct Reading {
     pub assignors: Vec<Assignor>,
     pub instance_id: Option<String>,
     pub client_id: String,
+    pub backend: Backend,
 }
 
 impl Default for Reading {
@@ -44,6 +45,7 @@ impl Default for Reading {
             assignors: vec![Assignor::Range],
             instance_id: None,
             client_id: "dispatcher".into(),
+            backend: Backend::Native,
         }
     }
 }
@@ -65,7 +67,7 @@ impl Member {
     }
 
     pub async fn start_logging(bootstrap: &str, topic: &str, group: &str, reading: &Reading, log: HandlerLog) -> Self {
-        let builder = Dispatcher::builder(bootstrap.split(',')).client_id(&reading.client_id);
+        let builder = Dispatcher::builder(bootstrap.split(',')).client_id(&reading.client_id).backend(reading.backend);
         let builder = builder.session_timeout(reading.session_timeout).heartbeat_interval(reading.heartbeat_interval);
         let dispatcher = builder.connect().await.unwrap();
         let (order, concurrency, on_failure) = (reading.order, reading.concurrency, reading.on_failure.clone());
@@ -258,6 +260,7 @@ impl MemberProcess {
             .env("MEMBER_COOPERATIVE", u8::from(reading.assignors == [Assignor::CooperativeSticky]).to_string())
             .env("MEMBER_INSTANCE", reading.instance_id.as_deref().unwrap_or_default())
             .env("MEMBER_CLIENT", &reading.client_id)
+            .env("MEMBER_NATIVE", u8::from(reading.backend == Backend::Native).to_string())
             .env("MEMBER_LOG", log)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -299,6 +302,14 @@ impl Drop for MemberProcess {
     }
 }
 
+/// The one that is not the default, if it is built in.
+pub fn other_backend() -> Backend {
+    #[cfg(feature = "rskafka")]
+    return Backend::Rskafka;
+    #[cfg(not(feature = "rskafka"))]
+    Backend::Native
+}
+
 /// What the test `member_process` of a binary runs: nothing, unless [`MemberProcess`] started it. Ends when stdin does.
 pub async fn run_member_process() {
     let Ok(of) = std::env::var("MEMBER_OF") else { return };
@@ -317,6 +328,7 @@ pub async fn run_member_process() {
         assignors: vec![if number("MEMBER_COOPERATIVE") == 1 { Assignor::CooperativeSticky } else { Assignor::Range }],
         instance_id: std::env::var("MEMBER_INSTANCE").ok().filter(|id| !id.is_empty()),
         client_id: std::env::var("MEMBER_CLIENT").unwrap(),
+        backend: if number("MEMBER_NATIVE") == 1 { Backend::Native } else { other_backend() },
         ..Reading::default()
     };
     let log = HandlerLog::to_file(Path::new(&std::env::var("MEMBER_LOG").unwrap()));

@@ -84,6 +84,10 @@ impl RskafkaAdmin {
 
     async fn offset(&self, tp: &TopicPartition, at: TheirOffsetAt) -> Result<Option<Position>> {
         let common = &self.common;
+        if common.cluster.topic(&tp.topic).await?.partition(tp.partition).is_none() {
+            let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+            return Err(Error::from_code(unknown, format_args!("ListOffsets of {tp}")));
+        }
         let attempt = || async move {
             let opened = common.opener.open(tp, self.limit).await?;
             let asked = common.cluster.env().timeout(self.limit, opened.client.get_offset(at)).await;

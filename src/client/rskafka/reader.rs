@@ -204,6 +204,15 @@ impl Reader {
                 Err(error) => return Ok(self.refused(error)),
             },
         };
+        if self.one_by_one > 0 {
+            match self.is_sound().await? {
+                Ok(true) => {}
+                done => {
+                    self.open = Some(opened);
+                    return Ok(done.map(|_| ()));
+                }
+            }
+        }
         let share = common.readers.share();
         let turn = async {
             // Never closed, so that there is always a turn.
@@ -301,14 +310,34 @@ impl Reader {
         match self.meanwhile(look(&common.cluster, &tp, from)).await? {
             Ok(Found::Batch { behind, why }) if alone || why.is_some() => self.bad(from, behind, why),
             Ok(Found::Gap { next_offset }) => {
-                self.position.offset = next_offset;
-                self.progress(Vec::new(), next_offset, next_offset);
+                self.pass(next_offset);
                 Ok(Ok(()))
             }
             Ok(_) if alone => Ok(Err(error)),
             Ok(_) => Ok(Ok(())),
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// While batches come one by one, each is looked at first: rskafka hands out those of a transaction as well, whatever
+    /// became of it. False: there is nothing to fetch here any more.
+    async fn is_sound(&mut self) -> Result<Result<bool>, Gone> {
+        let (common, tp, from) = (self.common.clone(), self.link.tp().clone(), self.position.offset);
+        match self.meanwhile(look(&common.cluster, &tp, from)).await? {
+            Ok(Found::Batch { behind, why: Some(why) }) => Ok(self.bad(from, behind, Some(why))?.map(|()| false)),
+            Ok(Found::Gap { next_offset }) => {
+                self.pass(next_offset);
+                Ok(Ok(false))
+            }
+            Ok(_) => Ok(Ok(true)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Everything below this offset is done with.
+    fn pass(&mut self, next_offset: i64) {
+        self.position.offset = next_offset;
+        self.progress(Vec::new(), next_offset, next_offset);
     }
 
     fn bad(&mut self, offset: i64, behind: i64, why: Option<&str>) -> Result<Result<()>, Gone> {
@@ -327,8 +356,7 @@ impl Reader {
         }
         tracing::warn!(target: "dispatcher::client::rskafka", %tp, %error, "batch passed over");
         self.link.report(FetchFault::Notice, error);
-        self.position.offset = behind;
-        self.progress(Vec::new(), behind, behind);
+        self.pass(behind);
         Ok(Ok(()))
     }
 

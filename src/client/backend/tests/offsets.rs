@@ -1,7 +1,7 @@
 //! Offsets that are looked up, and topics that are made and deleted.
 
 use super::Transcript;
-use super::world::{T0, World, value};
+use super::world::{World, t0, value};
 use crate::client::admin::NewTopic;
 use crate::client::producer::RecordParts;
 use crate::client::types::{Isolation, OffsetAt, TopicPartition};
@@ -9,24 +9,24 @@ use crate::client::types::{Isolation, OffsetAt, TopicPartition};
 pub(super) async fn play(world: &World, t: &mut Transcript) {
     let topic = world.topic("offsets", 2, &[]).await;
     for n in 0..4 {
-        world.send(&topic, RecordParts { timestamp: Some(T0 + 10 * n), ..value(b"v") }).await;
+        world.send(&topic, RecordParts { timestamp: Some(t0() + 10 * n), ..value(b"v") }).await;
     }
     let partitions = [TopicPartition::new(topic.as_str(), 0), TopicPartition::new(topic.as_str(), 1)];
     let all = [
-        OffsetAt::Earliest,
-        OffsetAt::Latest,
-        OffsetAt::Timestamp(T0 + 11),
-        OffsetAt::Timestamp(T0 + 20),
-        OffsetAt::Timestamp(T0 + 31),
+        ("earliest", OffsetAt::Earliest),
+        ("latest", OffsetAt::Latest),
+        ("between two", OffsetAt::Timestamp(t0() + 11)),
+        ("at the third", OffsetAt::Timestamp(t0() + 20)),
+        ("behind the last", OffsetAt::Timestamp(t0() + 31)),
     ];
     for isolation in [Isolation::ReadCommitted, Isolation::ReadUncommitted] {
-        for at in all {
+        for (what, at) in all {
             let found = world.admin.list_offsets(&partitions, at, isolation).await.unwrap();
             let said = found.into_iter().map(|(tp, found)| {
                 let found = found.map(|p| p.map(|p| p.offset)).map_err(|e| e.kind());
                 format!("{}: {found:?}", tp.partition)
             });
-            t.say(format!("{at:?}, {isolation:?}"), said.collect::<Vec<_>>().join(", "));
+            t.say(format!("{what}, {isolation:?}"), said.collect::<Vec<_>>().join(", "));
         }
     }
     let nowhere = [TopicPartition::new(topic.as_str(), 9)];

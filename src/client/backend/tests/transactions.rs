@@ -1,13 +1,15 @@
 //! What another client has written in transactions.
 
-use bytes::{Bytes, BytesMut};
 use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 
 use super::Transcript;
 use super::world::World;
 use crate::client::Use;
+use crate::client::admin::{ClusterAdmin, NativeAdmin};
 use crate::client::fetch::ReadOptions;
-use crate::client::types::{Isolation, TopicPartition};
+use crate::client::types::{Isolation, OffsetAt, TopicPartition};
 use crate::wire::messages::*;
 use crate::wire::records::{BatchBuilder, BatchHeader, Compression, HEADER_LEN, ProducerStamp};
 use crate::wire::{ErrorCode, Records};
@@ -85,13 +87,21 @@ async fn write(world: &World, topic: &str, end: bool) {
         let ended =
             async || (connection.call(&end, 3, LIMIT).await.unwrap().error_code == ErrorCode::NONE).then_some(());
         until(world, ended).await;
+        // The marker is in the log later than the answer.
+        let tp = [TopicPartition::new(topic, 0)];
+        let stable = async || {
+            let admin = NativeAdmin::new(world.cluster.clone());
+            let found = admin.list_offsets(&tp, OffsetAt::Latest, Isolation::ReadCommitted).await.unwrap();
+            (found[0].1.as_ref().unwrap().unwrap().offset == 4).then_some(())
+        };
+        until(world, stable).await;
     }
 }
 
 fn batch(stamp: ProducerStamp) -> Bytes {
     let mut builder = BatchBuilder::new(usize::MAX, BytesMut::new());
     for value in ["in one", "in two"] {
-        builder.try_append(super::world::T0, None, Some(value.as_bytes()), &[]).unwrap();
+        builder.try_append(super::world::t0(), None, Some(value.as_bytes()), &[]).unwrap();
     }
     let body = builder.finish(Compression::None).unwrap();
     let mut header = BatchHeader::parse(&[&body.stamp(stamp)[..], body.body()].concat()).unwrap();

@@ -2,8 +2,8 @@
 //! another client, which writes what the one under test may not be able to.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::client::admin::{ClusterAdmin, NativeAdmin, NewTopic};
@@ -20,8 +20,12 @@ use crate::wire::records::{Compression, Cursor};
 
 /// No step of a scenario takes longer.
 const LIMIT: Duration = Duration::from_secs(40);
-/// The timestamp of records that have one of their own, in ms since 1970.
-pub(super) const T0: i64 = 1_700_000_000_000;
+/// The timestamp of records that have one of their own, in ms since 1970. Not long ago: brokers delete what is older
+/// than its topic's retention.
+pub(super) fn t0() -> i64 {
+    static T0: LazyLock<i64> = LazyLock::new(|| Env::system().wall_ms() - 100_000);
+    *T0
+}
 
 type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
 
@@ -168,7 +172,7 @@ async fn connect(bootstrap: &str) -> Cluster {
 
 /// A record of no more than a value.
 pub(super) fn value(value: &[u8]) -> RecordParts<'_> {
-    RecordParts { timestamp: Some(T0), value: Some(value), ..RecordParts::default() }
+    RecordParts { timestamp: Some(t0()), value: Some(value), ..RecordParts::default() }
 }
 
 pub(super) struct Reader<'a> {
@@ -226,8 +230,8 @@ fn told(batch: &crate::wire::records::Batch, at: &mut Cursor) -> Result<Option<S
         let value = value.map_or("null".into(), String::from_utf8_lossy);
         write!(text, " {}:{value}", String::from_utf8_lossy(name)).unwrap();
     }
-    if (T0..T0 + 1_000).contains(&view.timestamp) {
-        write!(text, " T0+{}", view.timestamp - T0).unwrap();
+    if (t0()..t0() + 1_000).contains(&view.timestamp) {
+        write!(text, " T0+{}", view.timestamp - t0()).unwrap();
     }
     Ok(Some(text))
 }

@@ -1,7 +1,7 @@
 //! What is written is in the log as it was given, and how refusals end.
 
 use super::Transcript;
-use super::world::{T0, World, value};
+use super::world::{World, t0, value};
 use crate::client::producer::RecordParts;
 
 pub(super) async fn play(world: &World, t: &mut Transcript) {
@@ -13,9 +13,9 @@ pub(super) async fn play(world: &World, t: &mut Transcript) {
 
 async fn plain(world: &World, t: &mut Transcript) {
     let topic = world.topic("plain", 2, &[]).await;
-    let keyed = RecordParts { timestamp: Some(T0 + 7), key: Some(b"k"), value: Some(b"v"), ..RecordParts::default() };
+    let keyed = RecordParts { timestamp: Some(t0() + 7), key: Some(b"k"), value: Some(b"v"), ..RecordParts::default() };
     t.say("a record with a key", world.send(&topic, keyed).await);
-    let tombstone = RecordParts { timestamp: Some(T0 + 5), key: Some(b"k"), ..RecordParts::default() };
+    let tombstone = RecordParts { timestamp: Some(t0() + 5), key: Some(b"k"), ..RecordParts::default() };
     t.say("a tombstone, earlier by its timestamp", world.send(&topic, tombstone).await);
     t.say("an empty value", world.send(&topic, value(b"")).await);
     let together = [world.append(&topic, 0, value(b"a")).await, world.append(&topic, 0, value(b"b")).await];
@@ -68,7 +68,7 @@ async fn append_time(world: &World, t: &mut Transcript) {
     let topic = world.topic("stamped", 1, &[("message.timestamp.type", "LogAppendTime")]).await;
     let delivery = world.append(&topic, 0, value(b"s")).await;
     let ack = world.within("an acknowledgement", delivery).await.unwrap();
-    let whose = if ack.timestamp == T0 { "the sender's" } else { "the broker's" };
+    let whose = if ack.timestamp == t0() { "the sender's" } else { "the broker's" };
     t.say("where brokers stamp records, the time acknowledged", whose);
     t.say("where brokers stamp records, the time read", world.read(&topic, 0, 1).await);
 }
