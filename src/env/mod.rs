@@ -141,6 +141,7 @@ impl Env {
     }
 
     /// Whether connections are TCP.
+    #[cfg(feature = "rskafka")]
     pub(crate) fn is_tcp(&self) -> bool {
         #[cfg(feature = "embedded")]
         return self.0.process.is_none();

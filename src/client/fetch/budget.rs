@@ -78,6 +78,12 @@ impl Budget {
         }
     }
 
+    /// Nothing, for an answer that must come all the same: what arrives is charged beyond the budget.
+    #[cfg(feature = "rskafka")]
+    pub(crate) fn overdraw(&self) -> Reservation {
+        Reservation { budget: self.clone(), bytes: 0 }
+    }
+
     /// Waits until bytes are free, or until `mine` is the only holder of its token: whoever holds nothing inflated may
     /// always go on by one batch, so that a full budget never stops everybody. Cancel-safe.
     pub(crate) async fn room(&self, mine: &Arc<()>) {

@@ -29,6 +29,7 @@ pub(super) struct Opener {
     connect_timeout: Duration,
     /// What partitions' clients are made from; made anew when it did not answer in time.
     client: Mutex<Option<Arc<Client>>>,
+    making: tokio::sync::Mutex<()>,
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -53,6 +54,7 @@ impl Opener {
             max_frame: config.max_frame,
             connect_timeout: config.connect_timeout,
             client: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             waiting: AtomicUsize::new(0),
         })
@@ -100,7 +102,13 @@ impl Opener {
 
     /// The cluster's client, made if there is none.
     pub(super) async fn client(&self, limit: Duration) -> Result<Arc<Client>> {
-        if let Some(client) = lock(&self.client).clone() {
+        let present = || lock(&self.client).clone();
+        if let Some(client) = present() {
+            return Ok(client);
+        }
+        // Who comes while it is made waits for it.
+        let _making = self.env.timeout(limit, self.making.lock()).await;
+        if let Some(client) = present() {
             return Ok(client);
         }
         // Without retries of its own: this crate's come with a backoff and a limit, and know what is sent again.

@@ -31,6 +31,8 @@ const MAX_FETCHES: usize = 64;
 /// What a fetch asks for, between these, as the budget and the number of partitions allow.
 const LEAST_BYTES: i64 = 1 << 16;
 const MOST_BYTES: i64 = 1 << 20;
+/// How long bytes of the budget are waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// After a batch that cannot be read, so many are fetched one by one: it is the next or one of those behind.
 const ONE_BY_ONE: u32 = 256;
 
@@ -214,13 +216,16 @@ impl Reader {
             }
         }
         let share = common.readers.share();
+        let Readers { turns, budget, .. } = &common.readers;
         let turn = async {
+            // Paused partitions may hold all of the budget: the others go on by one batch at a time.
+            let reservation = env.timeout(PATIENCE, budget.reserve(share / 2, share)).await;
             // Never closed, so that there is always a turn.
-            (common.readers.turns.acquire().await.ok(), common.readers.budget.reserve(share / 2, share).await)
+            (turns.acquire().await.ok(), reservation.unwrap_or_else(|| budget.overdraw()))
         };
         let (turn, reservation) = self.meanwhile(turn).await?;
         let (wait, from) = (common.readers.max_wait(), self.position.offset);
-        let bytes = if self.one_by_one > 0 { 1 } else { reservation.bytes().min(MOST_BYTES) as i32 };
+        let bytes = if self.one_by_one > 0 { 1 } else { reservation.bytes().clamp(1, MOST_BYTES) as i32 };
         let fetching = opened.client.fetch_records(from, 1..bytes + 1, wait.as_millis() as i32);
         let answer = self.meanwhile(env.timeout(wait + limit, fetching)).await?;
         drop(turn);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Transcript;
-use super::world::World;
+use super::world::{Headers, World};
 use crate::client::Use;
 use crate::client::fetch::{FetchEvent, OnBadBatch, ReadOptions};
 use crate::client::types::TopicPartition;
@@ -87,7 +87,7 @@ async fn known(world: &World, t: &mut Transcript) {
 }
 
 async fn unreadable(world: &World, t: &mut Transcript) {
-    let headers: &[(&str, Option<&[u8]>)] = &[("a", Some(b"1")), ("n", None)];
+    let headers: Headers<'_> = &[("a", Some(b"1")), ("n", None)];
     for (what, headers, compressible) in [("headers without a value", headers, false), ("LZ4", &[], true)] {
         let topic = world.topic("unreadable", 1, &[]).await;
         world.fill(&topic, 2).await;

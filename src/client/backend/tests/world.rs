@@ -27,7 +27,8 @@ pub(super) fn t0() -> i64 {
     *T0
 }
 
-type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
+/// Names and values.
+pub(super) type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
 
 pub(super) struct World {
     pub(super) env: Env,

@@ -1,7 +1,7 @@
 //! What is written is in the log as it was given, and how refusals end.
 
 use super::Transcript;
-use super::world::{World, t0, value};
+use super::world::{Headers, World, t0, value};
 use crate::client::producer::RecordParts;
 
 pub(super) async fn play(world: &World, t: &mut Transcript) {
@@ -31,11 +31,11 @@ async fn headers(world: &World, t: &mut Transcript) {
     let topic = world.topic("headers", 1, &[]).await;
     let with = |headers| RecordParts { headers, ..value(b"h") };
     t.say("headers", world.send(&topic, with(&[("a", Some(b"1")), ("b", Some(b""))])).await);
-    let unsorted: &[(&str, Option<&[u8]>)] = &[("z", Some(b"1")), ("a", Some(b"2"))];
+    let unsorted: Headers<'_> = &[("z", Some(b"1")), ("a", Some(b"2"))];
     t.say("headers that are not in the order of the alphabet", world.send(&topic, with(unsorted)).await);
     t.say("headers, read", world.read(&topic, 0, 2).await);
     t.say("a header twice", world.send(&topic, with(&[("a", Some(b"1")), ("a", Some(b"2"))])).await);
-    let neighbours: [&[(&str, Option<&[u8]>)]; 4] = [&[], &[], &[("n", None)], &[]];
+    let neighbours: [Headers<'_>; 4] = [&[], &[], &[("n", None)], &[]];
     let mut sent = Vec::new();
     for headers in neighbours {
         sent.push(world.append(&topic, 0, with(headers)).await);
