@@ -370,6 +370,11 @@ impl Reader {
         let common = self.common.clone();
         let env = common.cluster.env();
         let limit = common.cluster.config().request_timeout;
+        // In a new topic of the same name it means something else.
+        match self.meanwhile(env.timeout(limit, common.cluster.refresh_now())).await? {
+            Some(Err(error)) => return Ok(Err(error)),
+            _ => self.same_topic()?,
+        }
         let Some(opened) = self.open.take() else { return Ok(Ok(())) };
         let asking = env.timeout(limit, async {
             let start = opened.client.get_offset(OffsetAt::Earliest).await?;

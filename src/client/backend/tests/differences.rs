@@ -113,7 +113,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        what: "Leader epochs are unknown: that a log was cut back in an unclean leader election is noticed only if it is shorter than what was read",
+        what: "Leader epochs are unknown: that a log was cut back in an unclean leader election is noticed only if it is shorter than what was read. Topics are known by name: of one that is deleted and made again, messages may come before that is noticed",
         remedy: "unclean elections off, as they are by default",
         lines: &[
             line("the leader's epoch", "known", "unknown"),
