@@ -13,7 +13,7 @@ use super::payload::Payload;
 use super::trace::{Sending, Subject};
 use crate::client::producer::{self, Ack, Choice, ProducerTopic, RecordParts};
 use crate::envelope::{
-    self, ERRORS_TO, Envelope, GoMessage, GoTime, ID_HEADER, MessageId, Place, RECEIPT_TO, SENT_HEADER, SentMs, Wishes,
+    self, Decimal, ERRORS_TO, Envelope, GoMessage, GoTime, ID_HEADER, MessageId, Place, RECEIPT_TO, SENT_HEADER, Wishes,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{TRACEPARENT, TraceContext};
@@ -316,11 +316,11 @@ impl<'a> SendMessage<'a> {
             Envelope::Headers => {
                 let now = env.wall_ms();
                 parts.timestamp = self.timestamp.or(Some(now));
-                let (id, sent) = (new_id(), SentMs::new(now));
+                let (id, sent) = (new_id(), Decimal::new(now));
                 let ours = [(ID_HEADER, Some(id.as_bytes())), (SENT_HEADER, Some(sent.as_bytes()))];
                 let wished = [(RECEIPT_TO, wishes.receipt), (ERRORS_TO, wishes.errors)];
                 let wished = wished.map(|(name, place)| match place {
-                    Some(Place::Partition(p)) => Some((name, SentMs::new(p.into()))),
+                    Some(Place::Partition(p)) => Some((name, Decimal::new(p.into()))),
                     _ => None,
                 });
                 if self.headers.is_empty() && wishes.is_empty() && carried.is_empty() {

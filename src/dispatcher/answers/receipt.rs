@@ -25,62 +25,46 @@ pub enum Outcome {
 /// That a group is done with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    id: String,
-    topic: String,
-    partition: i32,
-    offset: i64,
-    group: String,
+    /// Without its error, which is the outcome's.
+    answer: Answer<'static>,
     outcome: Outcome,
-    sent_ms: i64,
-    received_ms: i64,
-    handled_ms: i64,
     receipt_ms: i64,
 }
 
 impl Receipt {
     pub(super) fn new(answer: &Answer<'_>, receipt_ms: i64) -> Self {
-        let outcome = match &answer.error {
-            Some(error) => Outcome::Failed(error.to_string()),
+        let mut answer = answer.to_owned();
+        let outcome = match answer.error.take() {
+            Some(error) => Outcome::Failed(error.into_owned()),
             None if answer.handled_ms < 0 => Outcome::Received,
             None => Outcome::Ok,
         };
-        Self {
-            id: answer.id.to_string(),
-            topic: answer.topic.to_string(),
-            partition: answer.partition,
-            offset: answer.offset,
-            group: answer.group.to_string(),
-            outcome,
-            sent_ms: answer.sent_ms,
-            received_ms: answer.received_ms,
-            handled_ms: answer.handled_ms,
-            receipt_ms,
-        }
+        Self { answer, outcome, receipt_ms }
     }
 
     /// The message's id.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.answer.id
     }
 
     /// The topic the message was read from.
     pub fn topic(&self) -> &str {
-        &self.topic
+        &self.answer.topic
     }
 
     /// The partition it was read from.
     pub fn partition(&self) -> i32 {
-        self.partition
+        self.answer.partition
     }
 
     /// Its place there.
     pub fn offset(&self) -> i64 {
-        self.offset
+        self.answer.offset
     }
 
     /// The group under Kafka's name for it, `<group>:<topic>` unless it was named exactly.
     pub fn group(&self) -> &str {
-        &self.group
+        &self.answer.group
     }
 
     /// How it went.
@@ -90,17 +74,17 @@ impl Receipt {
 
     /// When the message was sent: ms since 1970, on the sender's clock.
     pub fn sent_ms(&self) -> i64 {
-        self.sent_ms
+        self.answer.sent_ms
     }
 
     /// When its handler was first called (Go: when it was received): ms since 1970, on the consumer's clock.
     pub fn received_ms(&self) -> i64 {
-        self.received_ms
+        self.answer.received_ms
     }
 
     /// When the handler had ended: ms since 1970, on the consumer's clock. `None` with [`Outcome::Received`].
     pub fn handled_ms(&self) -> Option<i64> {
-        Some(self.handled_ms).filter(|ms| *ms >= 0)
+        Some(self.answer.handled_ms).filter(|ms| *ms >= 0)
     }
 
     /// When this receipt arrived: ms since 1970, on the sender's clock.
@@ -241,7 +225,7 @@ impl PendingReceipts {
             tokio::select! { biased;
                 receipt = self.expected.receipts.recv() => match receipt {
                     // A redelivered message is answered again.
-                    Some(again) if self.came.iter().any(|came| came.group == again.group) => {}
+                    Some(again) if self.came.iter().any(|came| came.group() == again.group()) => {}
                     Some(receipt) => self.came.push(receipt),
                     None => return Err(self.closed()),
                 },
@@ -266,7 +250,7 @@ impl PendingReceipts {
     /// What is known.
     fn late(&self) -> Error {
         let (id, timeout) = (self.id(), self.timeout);
-        let came: Vec<_> = self.came.iter().map(|receipt| receipt.group.as_str()).collect();
+        let came: Vec<_> = self.came.iter().map(|receipt| receipt.group()).collect();
         let receipts = match self.groups {
             1 => format!("no receipt for message {id} came within {timeout:?}"),
             n => {
