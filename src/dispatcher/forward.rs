@@ -196,7 +196,11 @@ async fn write(
         Destination::DeadLetters => Some(timestamp).filter(|ms| (0..=now.saturating_add(AHEAD_MS)).contains(ms)),
         Destination::Retry(_) => Some(now),
     };
-    let parts = RecordParts { timestamp, key: record.key(), value: record.value(), headers: &headers };
+    // The same in Go's form, where the wishes are in the value.
+    let is_dead_in_go = to == Destination::DeadLetters && last_header(record, envelope::ID_HEADER).is_none();
+    let quiet = record.value().filter(|_| is_dead_in_go).and_then(envelope::go_without_wishes);
+    let value = quiet.as_deref().or(record.value());
+    let parts = RecordParts { timestamp, key: record.key(), value, headers: &headers };
     producer.append(Choice::Auto, &parts).await?.await.map(|_| ())
 }
 

@@ -1,4 +1,5 @@
-//! Receipts as a sender sees them: asked for with a message, awaited, each from one group.
+//! Receipts as a sender sees them: asked for with a message, awaited, each from one group. Whatever is slow, a wait ends when
+//! its time is over, and then says what is known of the message.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -98,8 +99,15 @@ impl Receipt {
 /// Awaited, it is sent and resolves to the first group's [`Receipt`].
 ///
 /// # Errors
-/// Those of a send; and [`ErrorKind::Timeout`] when the time is over, which says what is known of the message. Dropped
-/// before it ends, the message may or may not be sent.
+/// Those of a send, as soon as they are known; and when the time is over, whatever it was spent with, what is known then:
+///
+/// - [`ErrorKind::NotWritten`]: the message had no place in the order yet, for its topic or that of its receipts was still
+///   looked for or made, or the buffer was full. It was not and will not be sent.
+/// - [`ErrorKind::MaybeWritten`]: it has its place and is not acknowledged. It may be in the log, or still come there until
+///   the `delivery_timeout`.
+/// - [`ErrorKind::Timeout`]: it is in the log, and the text says where, and which receipts came.
+///
+/// Dropped before it ends, the message may or may not be sent.
 #[derive(Debug)]
 #[must_use = "a message is sent when it is awaited or enqueued"]
 pub struct SendForReceipt<'a>(SendForReceipts<'a>);
@@ -124,10 +132,10 @@ impl<'a> SendForReceipt<'a> {
     }
 
     /// Gives the message its place in the order and returns, as [`SendMessage::enqueue`] does: for many that are to be
-    /// waited for at once. The time-out runs from now on.
+    /// waited for at once. The time-out runs from now on, and limits this call too.
     ///
     /// # Errors
-    /// As with [`SendMessage::enqueue`].
+    /// As with [`SendMessage::enqueue`]: in each case nothing was sent. [`ErrorKind::NotWritten`] too when the time is over.
     pub async fn enqueue(self) -> Result<PendingReceipts> {
         self.0.enqueue().await
     }
@@ -143,20 +151,9 @@ impl<'a> SendForReceipts<'a> {
     /// # Errors
     /// As with [`SendMessage::enqueue`].
     pub async fn enqueue(self) -> Result<PendingReceipts> {
-        let env = self.message.dispatcher().env().clone();
-        let began = env.now();
-        let (delivery, expected) = self.message.enqueue_for_receipts().await?;
-        let far = began + Duration::from_secs(u32::MAX.into());
-        Ok(PendingReceipts {
-            delivery,
-            acknowledged: None,
-            expected,
-            came: Vec::new(),
-            groups: self.groups,
-            timeout: self.timeout,
-            deadline: began.checked_add(self.timeout).unwrap_or(far),
-            env,
-        })
+        let time = Time::begin(self.message.dispatcher().env(), self.timeout);
+        let (delivery, expected) = self.message.enqueue_for_receipts(&time).await?;
+        Ok(PendingReceipts { delivery, acknowledged: None, expected, came: Vec::new(), groups: self.groups, time })
     }
 }
 
@@ -193,9 +190,47 @@ pub struct PendingReceipts {
     expected: Expected,
     came: Vec<Receipt>,
     groups: usize,
-    timeout: Duration,
-    deadline: Instant,
+    time: Time,
+}
+
+/// How long a message and its receipts may take together.
+#[derive(Debug)]
+pub(in crate::dispatcher) struct Time {
     env: Env,
+    length: Duration,
+    end: Instant,
+}
+
+impl Time {
+    fn begin(env: &Env, length: Duration) -> Self {
+        let now = env.now();
+        let end = now.checked_add(length).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        Self { env: env.clone(), length, end }
+    }
+
+    /// A step on the way of a message to its place, which it has not got when this fails.
+    pub(in crate::dispatcher) async fn step<T>(
+        &self,
+        topic: &str,
+        doing: &str,
+        step: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let left = self.end.saturating_duration_since(self.env.now());
+        match self.env.timeout(left, step).await {
+            Some(Err(e)) if matches!(e.kind(), ErrorKind::Timeout | ErrorKind::Connection) => {
+                Err(e.wrap(ErrorKind::NotWritten, format!("the message to {topic} was not sent, failing at {doing}")))
+            }
+            Some(done) => done,
+            None => {
+                let length = self.length;
+                let text = format!(
+                    "the message to {topic} was not sent, for its {length:?} were over at {doing}: \
+                     check that the brokers are reachable, or wait longer"
+                );
+                Err(Error::new(ErrorKind::NotWritten, text))
+            }
+        }
+    }
 }
 
 impl PendingReceipts {
@@ -221,7 +256,6 @@ impl PendingReceipts {
     /// As with [`SendForReceipt`]. Dropped before it ends, the receipts are forgotten.
     pub async fn receipts(mut self) -> Result<Vec<Receipt>> {
         while self.came.len() < self.groups {
-            let env = self.env.clone();
             tokio::select! { biased;
                 receipt = self.expected.receipts.recv() => match receipt {
                     // A redelivered message is answered again.
@@ -236,7 +270,7 @@ impl PendingReceipts {
                     }
                     self.acknowledged = Some(report);
                 }
-                () = env.sleep_until(self.deadline) => return Err(self.late()),
+                () = self.time.env.sleep_until(self.time.end) => return Err(self.late()),
             }
         }
         Ok(self.came)
@@ -249,28 +283,32 @@ impl PendingReceipts {
 
     /// What is known.
     fn late(&self) -> Error {
-        let (id, timeout) = (self.id(), self.timeout);
-        let came: Vec<_> = self.came.iter().map(|receipt| receipt.group()).collect();
+        let (id, length) = (self.id(), self.time.length);
+        let came: Vec<_> = self.came.iter().map(Receipt::group).collect();
         let receipts = match self.groups {
-            1 => format!("no receipt for message {id} came within {timeout:?}"),
+            1 => format!("no receipt for message {id} came within {length:?}"),
             n => {
-                format!("{} of {n} receipts for message {id} came within {timeout:?} ({})", came.len(), came.join(", "))
+                format!("{} of {n} receipts for message {id} came within {length:?} ({})", came.len(), came.join(", "))
             }
         };
-        let (known, source) = match &self.acknowledged {
-            None => ("it is not acknowledged yet, and may or may not be written".to_owned(), None),
-            Some(Err(error)) => ("it may or may not be written".to_owned(), Some(error.clone())),
-            Some(Ok(report)) => {
-                let (topic, partition) = (report.topic(), report.partition());
-                let place = report.offset().map_or(String::new(), |offset| format!(" at offset {offset}"));
-                (format!("it is in {topic}-{partition}{place}, and no further group has finished it"), None)
-            }
+        let late = |kind, known: &str| {
+            Error::new(kind, format!("{receipts}: {known}; check that a consumer runs, or wait longer"))
         };
-        let error =
-            Error::new(ErrorKind::Timeout, format!("{receipts}: {known}; check that a consumer runs, or wait longer"));
-        match source {
-            Some(source) => error.with_source(source),
-            None => error,
+        let within = |topic: &str, partition: i32, offset: Option<i64>| {
+            let place = offset.map_or(String::new(), |offset| format!(" at offset {offset}"));
+            let known = format!("it is in {topic}-{partition}{place}, and no further group has finished it");
+            late(ErrorKind::Timeout, &known)
+        };
+        match (&self.acknowledged, self.came.first()) {
+            (Some(Ok(report)), _) => within(report.topic(), report.partition(), report.offset()),
+            (_, Some(r)) => within(r.topic(), r.partition(), Some(r.offset())),
+            (None, None) => {
+                let known = "it is not acknowledged yet, and may or may not be written";
+                late(ErrorKind::MaybeWritten, known)
+            }
+            (Some(Err(e)), None) => {
+                late(ErrorKind::MaybeWritten, "it may or may not be written").with_source(e.clone())
+            }
         }
     }
 }
