@@ -184,8 +184,8 @@ async fn what_is_committed_is_answered_though_the_consumer_is_killed() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_delivered_is_reported_and_holds_its_partition_for_ten_seconds_only() {
     let cluster = cluster().await;
-    let ours = dispatcher(&cluster).await;
-    let kitchen = ours.subscribe("orders", handle).group("kitchen").commit_interval(SECOND / 10);
+    let (ours, theirs) = (dispatcher(&cluster).await, dispatcher(&cluster).await);
+    let kitchen = theirs.subscribe("orders", handle).group("kitchen").commit_interval(SECOND / 10);
     let kitchen = kitchen.start().await.unwrap();
     let mut errors = kitchen.errors();
     let _ = ours.send("orders", "known").partition(0).receipt(SOON).await.unwrap();
