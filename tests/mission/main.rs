@@ -2,6 +2,7 @@
 //! of senders with receipts. What needs more room has it elsewhere: `groups.rs`, `hold.rs`, `receipts.rs`, `go_interop.rs`.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
+mod answers;
 mod asking;
 #[path = "../common/mod.rs"]
 mod common;
