@@ -196,8 +196,9 @@ impl Desk {
         Expected { id, receipts, desk: Arc::downgrade(&self.inner) }
     }
 
-    /// The watcher hears of this message's failures, for so long.
-    pub(in crate::dispatcher) fn watch(&self, id: MessageId, watcher: Watcher, length: Duration) {
+    /// The watcher hears of this message's failures, for so long; unless what is returned is dropped before it is kept, for
+    /// then the message was not sent.
+    pub(in crate::dispatcher) fn watch(&self, id: MessageId, watcher: Watcher, length: Duration) -> Watching {
         let now = self.inner.env.now();
         let end = now.checked_add(length).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
         let mut watched = lock(&self.inner.watched);
@@ -209,6 +210,7 @@ impl Desk {
         }
         watched.by_id.insert(id, (watcher, Vec::new()));
         watched.ends.push_back((end, id));
+        Watching { id, desk: Arc::downgrade(&self.inner) }
     }
 }
 
@@ -251,6 +253,31 @@ impl Drop for Expected {
     fn drop(&mut self) {
         if let Some(desk) = self.desk.upgrade() {
             lock(&desk.waiting).remove(&self.id);
+        }
+    }
+}
+
+/// A message that is watched and has no place in the order yet.
+pub(in crate::dispatcher) struct Watching {
+    id: MessageId,
+    desk: Weak<Inner>,
+}
+
+impl Watching {
+    /// It has its place.
+    pub(in crate::dispatcher) fn keep(mut self) {
+        self.desk = Weak::new();
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let Some(desk) = self.desk.upgrade() else { return };
+        let mut watched = lock(&desk.watched);
+        watched.by_id.remove(&self.id);
+        // It was among the last to come.
+        if let Some(at) = watched.ends.iter().rposition(|(_, id)| *id == self.id) {
+            watched.ends.remove(at);
         }
     }
 }

@@ -9,7 +9,7 @@ mod watchers;
 
 pub(super) use callback_error::Watcher;
 pub use callback_error::{CallbackError, CallbackErrors};
-pub(super) use desk::{Desk, Expected, Helper};
+pub(super) use desk::{Desk, Expected, Helper, Watching};
 pub(super) use receipt::Time;
 pub use receipt::{Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
 pub(super) use respond::Responder;

@@ -239,7 +239,8 @@ impl PendingReceipts {
         self.delivery.id().unwrap_or_default()
     }
 
-    /// Waits until all in-sync replicas have the message, or it has failed; again, it tells the same. Cancel-safe.
+    /// Waits until all in-sync replicas have the message, or it has failed, whatever is left of the receipts' time; again,
+    /// it tells the same. Cancel-safe.
     ///
     /// # Errors
     /// As with [`Delivery`].
