@@ -234,8 +234,10 @@ impl<'a> SendMessage<'a> {
         };
         let sending = self.sending(&topic);
         let appended = self.append(&topic, asked.as_ref(), Sending::headers(&sending)).await;
-        if appended.is_ok() {
-            asked.map(Asked::keep);
+        if appended.is_ok()
+            && let Some(asked) = asked
+        {
+            asked.keep();
         }
         Delivery::traced(appended, sending)
     }

@@ -300,7 +300,7 @@ async fn watchers_that_never_end_cost_themselves_only() {
     assert_eq!(counts(), (300, 300));
     // More than may go on beside the others: the oldest give way.
     for _ in 0..1_300 {
-        let _ = ours.send("orders", "bad").partition(0).watch_errors(hang.clone()).enqueue().await.unwrap();
+        drop(ours.send("orders", "bad").partition(0).watch_errors(hang.clone()).enqueue().await.unwrap());
     }
     tokio::time::sleep(30 * SECOND).await;
     assert_eq!(counts(), (1_600, 600));
