@@ -181,10 +181,8 @@ impl Log for FakeLog {
                 epoch,
                 batches: vec![Arc::new(block)],
                 next_offset,
-                leader_epoch: 0,
                 high_watermark: keys.len() as i64,
                 last_stable: keys.len() as i64,
-                log_start: 0,
             }));
         }
         Box::new(Detached)
