@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::callback_error::{CallbackError, Watcher};
 use super::receipt::Receipt;
-use crate::client::types::TopicPartition;
+use crate::client::topology::TopicMeta;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::message::Message;
-use crate::dispatcher::tail::{Tail, partitions};
+use crate::dispatcher::tail::Tail;
 use crate::env::{Env, lock};
 use crate::envelope::{ERROR_SUFFIX, MessageId, Place, REPLY_SUFFIX};
 use crate::error::{Error, ErrorKind, Result};
@@ -104,13 +104,9 @@ impl Desk {
         let cell = lock(&self.readers).entry((name.clone(), everywhere)).or_default().clone();
         let start = || async {
             let meta = dispatcher.helper_topic(&name).await?;
-            let all = partitions(&meta.name, meta.partitions.len());
-            let mine = self.inner.env.random(|rng| rng.usize(..all.len().max(1)));
-            let (place, read) = match all.get(mine).filter(|_| !everywhere) {
-                Some(one) => (Place::Partition(one.partition), vec![one.clone()]),
-                None => (Place::Anywhere, all),
-            };
-            let task = self.read(dispatcher, read, helper, everywhere).await?;
+            let mine = self.inner.env.random(|rng| rng.usize(..meta.partitions.len().max(1))) as i32;
+            let (place, only) = if everywhere { (Place::Anywhere, None) } else { (Place::Partition(mine), Some(mine)) };
+            let task = self.read(dispatcher, &meta, only, helper, everywhere).await?;
             Ok::<_, Error>(Reader { place, task })
         };
         Ok(cell.get_or_try_init(start).await?.place)
@@ -119,11 +115,12 @@ impl Desk {
     async fn read(
         &self,
         dispatcher: &Dispatcher,
-        all: Vec<TopicPartition>,
+        topic: &TopicMeta,
+        only: Option<i32>,
         helper: Helper,
         everywhere: bool,
     ) -> Result<JoinHandle<()>> {
-        let mut tail = Tail::start(dispatcher.source().clone(), all).await?;
+        let mut tail = Tail::start(dispatcher.source().clone(), &topic.name, topic.partitions.len(), only).await?;
         let (desk, slots) = (Arc::downgrade(&self.inner), Arc::new(Semaphore::new(MAX_HANDLERS)));
         Ok(self.inner.env.spawn(async move {
             loop {
