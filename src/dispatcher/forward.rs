@@ -11,7 +11,7 @@ use super::origin::Origin;
 use crate::client::fetch::FetchedBatch;
 use crate::client::producer::{Choice, RecordParts};
 use crate::client::types::TopicName;
-use crate::envelope::{self, SentMs};
+use crate::envelope::{self, Decimal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::worker::{ConsumerConfig, Destination, Forward, Record, RetryTopic};
 
@@ -112,7 +112,7 @@ impl fmt::Debug for Forwarder {
 
 impl Forward<FetchedBatch> for Forwarder {
     fn attempts_before(&self, record: &Record<FetchedBatch>) -> Option<u32> {
-        let said = last_header(record, envelope::FAILED_ATTEMPTS).and_then(envelope::parse_sent_ms)?;
+        let said = last_header(record, envelope::FAILED_ATTEMPTS).and_then(envelope::parse_decimal)?;
         Some(u32::try_from(said).unwrap_or(u32::MAX))
     }
 
@@ -164,7 +164,7 @@ async fn write(
         None => (&*here.topic, here.partition, record.offset(), record.timestamp()),
     };
     let now = dispatcher.env().wall_ms();
-    let decimal = SentMs::new;
+    let decimal = Decimal::new;
     let (partition, offset) = (decimal(partition.into()), decimal(offset));
     let (since, at, attempts) = (decimal(timestamp), decimal(now), decimal(record.attempt().into()));
     let error = cause.to_string();
@@ -196,7 +196,11 @@ async fn write(
         Destination::DeadLetters => Some(timestamp).filter(|ms| (0..=now.saturating_add(AHEAD_MS)).contains(ms)),
         Destination::Retry(_) => Some(now),
     };
-    let parts = RecordParts { timestamp, key: record.key(), value: record.value(), headers: &headers };
+    // The same in Go's form, where the wishes are in the value.
+    let is_dead_in_go = to == Destination::DeadLetters && last_header(record, envelope::ID_HEADER).is_none();
+    let quiet = record.value().filter(|_| is_dead_in_go).and_then(envelope::go_without_wishes);
+    let value = quiet.as_deref().or(record.value());
+    let parts = RecordParts { timestamp, key: record.key(), value, headers: &headers };
     producer.append(Choice::Auto, &parts).await?.await.map(|_| ())
 }
 

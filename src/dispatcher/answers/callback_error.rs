@@ -12,6 +12,7 @@ use crate::dispatcher::Dispatcher;
 use crate::dispatcher::from_message::FromMessage;
 use crate::dispatcher::message::Message;
 use crate::dispatcher::tail::Tail;
+use crate::envelope::Answer;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A handler of some group has failed for good with a message.
@@ -22,63 +23,44 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct CallbackError {
     message: Message,
-    id: String,
-    topic: String,
-    partition: i32,
-    offset: i64,
-    group: String,
-    error: String,
-    attempt: u32,
-    failed_ms: i64,
-    sent_ms: i64,
+    answer: Answer<'static>,
 }
 
 impl CallbackError {
     pub(super) fn of(message: &Message) -> Option<Self> {
-        let record = message.as_error_record()?;
-        let answer = record.answer()?;
-        Some(Self {
-            id: answer.id.to_string(),
-            topic: answer.topic.to_string(),
-            partition: answer.partition,
-            offset: answer.offset,
-            group: answer.group.to_string(),
-            error: answer.error.as_deref().unwrap_or_default().to_owned(),
-            attempt: answer.attempt,
-            failed_ms: if answer.handled_ms >= 0 { answer.handled_ms } else { message.timestamp() },
-            sent_ms: answer.sent_ms,
-            message: record,
-        })
+        let message = message.as_error_record()?;
+        let answer = message.answer()?.to_owned();
+        Some(Self { message, answer })
     }
 
     /// The error's text.
     pub fn error(&self) -> &str {
-        &self.error
+        self.answer.error.as_deref().unwrap_or_default()
     }
 
     /// The group whose handler failed, under Kafka's name for it. Empty in records of Go dispatchers before 1.10.13.
     pub fn group(&self) -> &str {
-        &self.group
+        &self.answer.group
     }
 
     /// The topic of the message that it concerns.
     pub fn topic(&self) -> &str {
-        &self.topic
+        &self.answer.topic
     }
 
     /// The partition of that message.
     pub fn partition(&self) -> i32 {
-        self.partition
+        self.answer.partition
     }
 
     /// The offset of that message.
     pub fn offset(&self) -> i64 {
-        self.offset
+        self.answer.offset
     }
 
     /// The id of that message; empty if it had none.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.answer.id
     }
 
     /// The key of that message.
@@ -103,24 +85,24 @@ impl CallbackError {
 
     /// How often the handler had been called with it, from 1; 0 if that is unknown.
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.answer.attempt
     }
 
     /// When it failed for good: ms since 1970, on the consumer's clock.
     pub fn failed_ms(&self) -> i64 {
-        self.failed_ms
+        if self.answer.handled_ms >= 0 { self.answer.handled_ms } else { self.message.timestamp() }
     }
 
     /// When the message was sent: ms since 1970, on the sender's clock; −1 unknown.
     pub fn sent_ms(&self) -> i64 {
-        self.sent_ms
+        self.answer.sent_ms
     }
 }
 
 impl fmt::Display for CallbackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { group, topic, partition, offset, error, .. } = self;
-        write!(f, "group {group} failed with {topic}-{partition} offset {offset}: {error}")
+        let Answer { group, topic, partition, offset, .. } = &self.answer;
+        write!(f, "group {group} failed with {topic}-{partition} offset {offset}: {}", self.error())
     }
 }
 

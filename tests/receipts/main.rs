@@ -1,6 +1,8 @@
 //! What comes back to a sender: receipts and callback errors, in both envelopes. Needs nothing but Rust.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod trouble;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -341,29 +343,4 @@ async fn until(what: impl Fn() -> bool) {
         assert!(began.elapsed() < SOON, "it does not come");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// One receipt, of the last attempt, for the topic that the message was sent to.
-#[tokio::test]
-async fn a_message_that_is_retried_is_answered_once_and_its_dead_letter_asks_for_nothing() {
-    let cluster = cluster().await;
-    let dispatcher = dispatcher(&cluster).await;
-    let delays = [Duration::from_millis(300)];
-    let policy = dispatcher::RetryPolicy::new(1).backoff(Duration::from_millis(10), Duration::from_millis(10));
-    let policy = policy.through_topics(delays).dead_letter("orders.dead");
-    let subscribe = dispatcher.subscribe("orders", handle).group("kitchen").on_failure(OnFailure::Retry(policy));
-    let kitchen = subscribe.start().await.unwrap();
-    let graves = dispatcher.subscribe("orders.dead", handle).group("graves").start().await.unwrap();
-    let mut pending =
-        dispatcher.send("orders", "a bad one").partition(2).receipts(2, SOON / 5).enqueue().await.unwrap();
-    let report = pending.acknowledged().await.unwrap();
-    let late = pending.receipts().await.unwrap_err().to_string();
-    assert!(late.contains("1 of 2 receipts") && late.contains("(kitchen:orders)"), "{late}");
-    let receipt = dispatcher.send("orders", "another bad one").partition(2).receipt(SOON).await.unwrap();
-    assert_eq!((receipt.topic(), receipt.partition()), ("orders", 2));
-    assert!(Some(receipt.offset()) > report.offset());
-    assert!(matches!(receipt.outcome(), Outcome::Failed(_)));
-    assert!(receipt.handled_ms().unwrap() - receipt.sent_ms() >= 300, "after the last attempt");
-    kitchen.stop().await.unwrap();
-    graves.stop().await.unwrap();
 }
