@@ -121,6 +121,7 @@ where
             committed: (!pinned).then_some(point),
             stands: None,
             shut: false,
+            waits: None,
             ended: false,
             meter: self.meter.partition(&tp.topic, tp.partition),
         };

@@ -19,6 +19,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A partition whose next record is due later than this is read no further until then.
 const SHUT_FROM: Duration = Duration::from_secs(1);
 
+/// A partition whose next record is due later than this says so beside its committed offset, or it would look stuck.
+const WORTH_TELLING: Duration = Duration::from_secs(10);
+
 /// Where the logs of these partitions end.
 pub(super) type Ends = Pin<Box<dyn Future<Output = (Vec<(TopicPartition, AssignmentEpoch)>, Found)> + Send>>;
 type Found = Result<Vec<(TopicPartition, Result<Option<i64>>)>>;
@@ -74,6 +77,14 @@ where
                 continue;
             }
             let due = self.shared.with(|s| s.due(running.id));
+            let waits = due.filter(|due| running.waits == Some(*due) || wait(*due) > WORTH_TELLING);
+            if waits != running.waits {
+                running.waits = waits;
+                // Said at the next look.
+                if waits.is_some() {
+                    self.policy.touch(self.env.now());
+                }
+            }
             let shut = due.is_some_and(|due| wait(due) > SHUT_FROM);
             if shut != running.shut
                 && let Some(guard) = &running.guard
