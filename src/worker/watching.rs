@@ -15,6 +15,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Between two attempts to find out where logs end.
 const RETRY: Duration = Duration::from_secs(1);
+/// So long one leader may hold up what is known of the others.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A partition whose next record is due later than this is read no further until then.
 const SHUT_FROM: Duration = Duration::from_secs(1);
@@ -107,7 +109,7 @@ where
                 env.sleep(wait).await;
             }
             let tps: Vec<_> = of.iter().map(|(tp, _)| tp.clone()).collect();
-            let found = log.offsets(&tps, OffsetAt::Latest, isolation).await;
+            let found = log.offsets(&tps, OffsetAt::Latest, isolation, PATIENCE).await;
             (of, found)
         }));
     }

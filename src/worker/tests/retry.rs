@@ -315,7 +315,8 @@ fn refused(
                 let member = member_tended(&world, &env, 0, &config, seams, move |record| {
                     count.fetch_add(1, Ordering::Relaxed);
                     let index = seen(&of, 0, &record);
-                    ended(&of, index, record.offset() != 1);
+                    // Among the dead letters it may be committed.
+                    ended(&of, index, record.offset() != 1 || by(Destination::DeadLetters).is_none());
                     std::future::ready(if record.offset() == 1 { Err(HandlerError::new("bad")) } else { Ok(()) })
                 });
                 member.assign(&world, &[0]);
