@@ -19,6 +19,7 @@ mod lane;
 mod live;
 mod metadata;
 mod part;
+mod passing;
 mod policy;
 mod pool;
 mod record;

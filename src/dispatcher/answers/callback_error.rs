@@ -11,7 +11,7 @@ use super::desk::Helper;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::from_message::FromMessage;
 use crate::dispatcher::message::Message;
-use crate::dispatcher::tail::{Tail, partitions};
+use crate::dispatcher::tail::Tail;
 use crate::envelope::Answer;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -150,7 +150,10 @@ pub struct CallbackErrors {
 }
 
 impl CallbackErrors {
-    /// The next one. Waits for it; never ends. Cancel-safe.
+    /// The next one. Waits for it; never ends.
+    ///
+    /// Cancel-safe at any time, as in `select!` or under a time-out: nothing that was read is lost, and the topic is
+    /// followed on, also one that is being made again or gets more partitions.
     pub async fn next(&mut self) -> CallbackError {
         loop {
             if let Some(error) = self.ready.pop() {
@@ -172,14 +175,15 @@ impl Dispatcher {
     /// [watch for errors](crate::SendMessage::watch_errors), and for all in subscriptions that
     /// [publish errors](crate::Subscribe::publish_errors).
     ///
-    /// It is read without a group: everybody who asks gets all of them. To go on where one stopped, and to share the work,
+    /// It is read without a group: everybody who asks gets all of them. Partitions that are added later are read from their
+    /// beginning, and so is the whole topic if it is deleted and made again. To go on where one stopped, and to share the work,
     /// subscribe to `<topic>_ERR` with a handler that takes a [`CallbackError`].
     ///
     /// # Errors
     /// The helper topic `<topic>_ERR` does not exist and cannot be made. Cancel-safe.
     pub async fn callback_errors(&self, topic: &str) -> Result<CallbackErrors> {
         let meta = self.helper_topic(&Helper::Errors.of(topic)?).await?;
-        let all = partitions(&meta.name, meta.partitions.len());
-        Ok(CallbackErrors { tail: Tail::start(self.source().clone(), all).await?, ready: Vec::new() })
+        let tail = Tail::start(self.source().clone(), &meta.name, meta.partitions.len(), None).await?;
+        Ok(CallbackErrors { tail, ready: Vec::new() })
     }
 }

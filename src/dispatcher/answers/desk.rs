@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use super::callback_error::{CallbackError, Watcher};
 use super::receipt::Receipt;
 use super::watchers::{Calls, Watched, Watching};
-use crate::client::types::TopicPartition;
+use crate::client::topology::TopicMeta;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::message::Message;
-use crate::dispatcher::tail::{Tail, partitions};
+use crate::dispatcher::tail::Tail;
 use crate::env::{Env, lock, watch};
 use crate::envelope::{ERROR_SUFFIX, MessageId, Place, REPLY_SUFFIX};
 use crate::error::{Error, ErrorKind, Result};
@@ -131,13 +131,9 @@ impl Desk {
     async fn open(&self, dispatcher: &Dispatcher, name: Name, helper: Helper) -> Result<Place> {
         let reading = async {
             let meta = dispatcher.helper_topic(&name.0).await?;
-            let all = partitions(&meta.name, meta.partitions.len());
-            let mine = self.inner.env.random(|rng| rng.usize(..all.len().max(1)));
-            let (place, read) = match all.get(mine).filter(|_| !name.1) {
-                Some(one) => (Place::Partition(one.partition), vec![one.clone()]),
-                None => (Place::Anywhere, all),
-            };
-            Ok((place, Task(self.read(dispatcher, read, helper, name.1).await?)))
+            let mine = self.inner.env.random(|rng| rng.usize(..meta.partitions.len().max(1))) as i32;
+            let (place, only) = if name.1 { (Place::Anywhere, None) } else { (Place::Partition(mine), Some(mine)) };
+            Ok((place, Task(self.read(dispatcher, &meta, only, helper, name.1).await?)))
         };
         let read = reading.await;
         let mut readers = lock(&self.readers);
@@ -156,11 +152,12 @@ impl Desk {
     async fn read(
         &self,
         dispatcher: &Dispatcher,
-        all: Vec<TopicPartition>,
+        topic: &TopicMeta,
+        only: Option<i32>,
         helper: Helper,
         everywhere: bool,
     ) -> Result<JoinHandle<()>> {
-        let mut tail = Tail::start(dispatcher.source().clone(), all).await?;
+        let mut tail = Tail::start(dispatcher.source().clone(), &topic.name, topic.partitions.len(), only).await?;
         let desk = Arc::downgrade(&self.inner);
         Ok(self.inner.env.spawn(async move {
             loop {
