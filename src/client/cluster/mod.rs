@@ -198,7 +198,12 @@ fn none_answered(what: &str, reasons: Vec<Error>) -> Error {
         _ => ErrorKind::Connection,
     };
     let reasons: Vec<_> = reasons.iter().map(|e| format!("\n  {e}")).collect();
-    Error::new(kind, format!("{what}: check the addresses and that the cluster is up{}", reasons.concat()))
+    let advice = match kind {
+        ErrorKind::Connection | ErrorKind::Timeout => ": check the addresses and that the cluster is up",
+        // The reasons say what to do.
+        _ => ":",
+    };
+    Error::new(kind, format!("{what}{advice}{}", reasons.concat()))
 }
 
 fn name_of(text: &str) -> TopicName {
