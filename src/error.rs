@@ -37,6 +37,9 @@ pub enum ErrorKind {
     CorruptBatch,
     /// Authentication or authorization was refused.
     Auth,
+    /// TLS with a broker cannot come about: its certificate is not to be trusted or not for this host, it refuses ours, or
+    /// the two have no version in common. No retry mends it.
+    Tls,
     /// The group refused this member for good (fenced, inconsistent protocol, invalid id).
     Group,
     /// A handler returned an error or panicked.
@@ -127,6 +130,7 @@ impl Error {
             ErrorKind::MaybeWritten => "maybe_written",
             ErrorKind::CorruptBatch => "corrupt_batch",
             ErrorKind::Auth => "auth",
+            ErrorKind::Tls => "tls",
             ErrorKind::Group => "group",
             ErrorKind::Handler => "handler",
             ErrorKind::Closed => "closed",

@@ -12,6 +12,7 @@ use crate::client::Isolation;
 use crate::env::Env;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::tls::Tls;
 use crate::partitioner::{Partitioner, SharedPartitioner};
 use crate::telemetry::{Propagator, SharedPropagator};
 use crate::wire::records::Compression;
@@ -114,6 +115,22 @@ impl Builder {
     /// The consumer group of subscriptions that name none. Default: a hash of this machine's MAC addresses.
     pub fn default_group(mut self, group: impl Into<String>) -> Self {
         self.config.default_group = Some(group.into());
+        self
+    }
+
+    /// Encrypts the connections to the brokers, and checks that they are the brokers. Default none: the listeners must be
+    /// plaintext ones.
+    ///
+    /// ```no_run
+    /// # async fn run() -> dispatcher::Result<()> {
+    /// use dispatcher::{Dispatcher, Tls};
+    ///
+    /// let dispatcher = Dispatcher::builder(["kafka-1:9093"]).tls(Tls::new()).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.config.tls = Some(tls);
         self
     }
 

@@ -10,6 +10,7 @@ use super::{monitor_host, names};
 use crate::client::Isolation;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::tls::Tls;
 use crate::wire::records::Compression;
 
 /// Which partition a message with a key goes to, and where messages without one go.
@@ -49,6 +50,9 @@ pub struct Config {
     pub default_group: Option<String>,
     /// The service that consume status is read from, `host[:port][/base]`. Default none: it is computed from Kafka.
     pub monitor_host: Option<String>,
+    /// TLS to the brokers. Default none. What its files hold is read by `connect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// Limit for opening one connection, and for `connect()` as a whole. Default 10 s.
     #[serde(with = "millis", rename = "connect_timeout_ms")]
     pub connect_timeout: Duration,
@@ -112,6 +116,7 @@ impl Default for Config {
             client_id: "dispatcher".into(),
             default_group: None,
             monitor_host: None,
+            tls: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             metadata_max_age: Duration::from_secs(60),

@@ -329,6 +329,7 @@ fn client_config(config: &Config) -> ClientConfig {
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         metadata_max_age: config.metadata_max_age,
+        tls: config.tls.clone(),
         ..ClientConfig::default()
     }
 }

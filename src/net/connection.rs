@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::driver::Driver;
 use super::handshake::{self, Software};
 use super::pending::{Pending, PendingFrame};
+use super::security::Security;
 use super::shared::{Shared, Ticket};
 use super::throttle;
 use super::versions::BrokerVersions;
@@ -19,11 +20,12 @@ use crate::wire::{Request, StrBytes};
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionConfig {
     pub(crate) client_id: StrBytes,
-    /// Limit for dialling and negotiation together.
+    /// Limit for dialling, securing and negotiation together.
     pub(crate) connect_timeout: Duration,
     /// A longer frame from the broker closes the connection.
     pub(crate) max_frame: usize,
     pub(crate) software: Software,
+    pub(crate) security: Security,
 }
 
 /// A handle; clones share the connection. When the last one is dropped, requests that somebody still waits for are

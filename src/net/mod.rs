@@ -6,13 +6,16 @@ mod driver;
 mod handshake;
 mod outbox;
 mod pending;
+mod security;
 mod shared;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod throttle;
+pub mod tls;
 mod versions;
 
 pub(crate) use connection::{Connection, ConnectionConfig};
 pub(crate) use pending::Pending;
+pub(crate) use security::Security;

@@ -16,7 +16,7 @@ use crate::client::retry::Backoff;
 use crate::client::topology::TopicMeta;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Connection, ConnectionConfig};
+use crate::net::{Connection, ConnectionConfig, Security};
 use crate::wire::ErrorCode;
 
 /// A broker that has not answered for so long is left to it, and the next one is asked as well.
@@ -40,6 +40,7 @@ impl Core {
             connect_timeout: config.connect_timeout,
             max_frame: config.max_frame,
             software: Default::default(),
+            security: Security::new(config.tls.as_ref())?,
         };
         let seeds = config.seeds()?;
         let (metadata, pool, coordinators) = (Metadata::default(), Pool::default(), Coordinators::default());

@@ -1,0 +1,18 @@
+//! In place of the connector where the feature `tls` is off: asking for TLS is refused.
+
+use std::convert::Infallible;
+
+use super::Tls;
+use crate::error::{Error, ErrorKind, Result};
+
+/// There is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector(Infallible);
+
+impl Connector {
+    pub(crate) fn new(_: &Tls) -> Result<Self> {
+        let message =
+            "TLS was asked for, but this program was built without it: turn on dispatcher's cargo feature `tls`";
+        Err(Error::new(ErrorKind::InvalidConfig, message))
+    }
+}

@@ -1,0 +1,15 @@
+//! TLS to the brokers. `config.rs` is what a user says, `connector.rs` what becomes of it for one cluster, `stream.rs` a
+//! connection's bytes, `failure.rs` what went wrong in words. [`Connection`](super::Connection) secures a stream right
+//! after dialling, and nothing behind it knows.
+
+#[cfg(not(feature = "tls"))]
+mod absent;
+mod config;
+#[cfg(feature = "tls")]
+mod connector;
+
+#[cfg(not(feature = "tls"))]
+pub(crate) use absent::Connector;
+pub use config::{Tls, TlsVersion};
+#[cfg(feature = "tls")]
+pub(crate) use connector::Connector;
