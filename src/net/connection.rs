@@ -40,34 +40,49 @@ struct Handle {
 }
 
 impl Connection {
-    /// Dials and negotiates, within `connect_timeout` altogether. Cancel-safe.
+    /// Dials, secures and negotiates, within `connect_timeout` altogether. Cancel-safe.
     pub(crate) async fn open(env: &Env, host: &str, port: u16, config: &ConnectionConfig) -> Result<Connection> {
         let peer: Arc<str> = format!("{host}:{port}").into();
         let (limit, begun) = (config.connect_timeout, env.now());
-        let transport = match env.timeout(limit, env.dial(host, port)).await {
+        let left = || limit.saturating_sub(env.now() - begun);
+        let late = |what: String| Error::new(ErrorKind::Timeout, what);
+        let mut transport = match env.timeout(limit, env.dial(host, port)).await {
             Some(Ok(transport)) => transport,
             Some(Err(e)) => {
                 let message = format!("cannot connect to {peer}");
                 return Err(Error::new(ErrorKind::Connection, message).with_source(e));
             }
             None => {
-                let message = format!("cannot connect to {peer} within {limit:?}: check the address and firewalls");
-                return Err(Error::new(ErrorKind::Timeout, message));
+                return Err(late(format!(
+                    "cannot connect to {peer} within {limit:?}: check the address and firewalls"
+                )));
             }
         };
-        let (shared, reader) = Shared::new(env.clone(), peer.clone(), transport);
+        let tls = config.security.tls.as_ref();
+        if let Some(tls) = tls {
+            transport = match env.timeout(left(), tls.secure(transport, host, &peer)).await {
+                Some(secured) => secured?,
+                None => {
+                    return Err(late(format!(
+                        "{peer} accepted the connection and did not finish the TLS handshake within {limit:?}: check that it \
+                         is a listener with TLS"
+                    )));
+                }
+            };
+        }
+        let (shared, reader) = Shared::new(env.clone(), peer.clone(), transport, tls.cloned());
         // The driver ends by itself when the last handle is gone.
         let _detached = env.spawn(Driver::new(shared.clone(), reader, config.max_frame));
         let handle = Handle { shared, versions: OnceLock::new(), client_id: config.client_id.clone() };
         let connection = Connection(Arc::new(handle));
-        let left = limit.saturating_sub(env.now() - begun);
-        let versions = match env.timeout(left, handshake::negotiate(&connection, &config.software, limit)).await {
+        let versions = match env.timeout(left(), handshake::negotiate(&connection, &config.software, limit)).await {
             Some(negotiated) => negotiated?,
             None => {
-                let message = format!(
-                    "{peer} accepted the connection and then said nothing for {limit:?}: check that it is a Kafka listener without TLS"
-                );
-                return Err(Error::new(ErrorKind::Timeout, message));
+                let which = if tls.is_some() { "with" } else { "without" };
+                return Err(late(format!(
+                    "{peer} accepted the connection and then said nothing for {limit:?}: check that it is a Kafka listener \
+                     {which} TLS"
+                )));
             }
         };
         let _first = connection.0.versions.set(versions);

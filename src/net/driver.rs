@@ -37,8 +37,7 @@ impl Driver {
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(e)) => {
-                    let message = format!("the connection to {} was lost", self.shared.peer);
-                    return Err(Error::new(ErrorKind::Connection, message).with_source(e));
+                    return Err(self.shared.lost(e, ""));
                 }
             }
             while let Some(frame) = self.frames.next().map_err(|e| e.error(&self.shared.peer))? {

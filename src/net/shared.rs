@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::outbox::{Chunk, Sink};
 use super::throttle;
+use super::tls::Connector;
 use crate::env::{Env, Transport, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::header::correlation_id;
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) env: Env,
     /// `host:port`, for messages.
     pub(super) peer: Arc<str>,
+    /// What secures the stream knows what broke it.
+    tls: Option<Connector>,
     sink: Mutex<Sink>,
     table: Mutex<Table>,
     pub(super) driver: AtomicWaker,
@@ -80,17 +83,19 @@ impl Shared {
     pub(super) fn new(
         env: Env,
         peer: Arc<str>,
-        writer: Transport,
+        transport: Transport,
+        tls: Option<Connector>,
     ) -> (Arc<Self>, Box<dyn tokio::io::AsyncRead + Send + Unpin>) {
         let shared = Self {
             env,
             peer,
-            sink: Mutex::new(Sink::new(writer.writer)),
+            tls,
+            sink: Mutex::new(Sink::new(transport.writer)),
             table: Mutex::default(),
             driver: AtomicWaker::new(),
             next_id: AtomicI32::new(0),
         };
-        (Arc::new(shared), writer.reader)
+        (Arc::new(shared), transport.reader)
     }
 
     pub(super) fn next_id(&self) -> i32 {
@@ -192,13 +197,21 @@ impl Shared {
                 }
             }
             if let Err(e) = std::task::ready!(sink.poll_write(cx)) {
-                let message = format!("the connection to {} was lost while sending", self.peer);
-                return Poll::Ready(Err(Error::new(ErrorKind::Connection, message).with_source(e)));
+                return Poll::Ready(Err(self.lost(e, " while sending")));
             }
             if !self.has_outgoing() {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// The stream failed.
+    pub(super) fn lost(&self, error: std::io::Error, when: &str) -> Error {
+        let explained = self.tls.as_ref().and_then(|tls| tls.explain(&error, &self.peer));
+        explained.unwrap_or_else(|| {
+            let message = format!("the connection to {} was lost{when}", self.peer);
+            Error::new(ErrorKind::Connection, message).with_source(error)
+        })
     }
 
     fn has_outgoing(&self) -> bool {

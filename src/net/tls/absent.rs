@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use super::Tls;
+use crate::env::Transport;
 use crate::error::{Error, ErrorKind, Result};
 
 /// There is none.
@@ -14,5 +15,13 @@ impl Connector {
         let message =
             "TLS was asked for, but this program was built without it: turn on dispatcher's cargo feature `tls`";
         Err(Error::new(ErrorKind::InvalidConfig, message))
+    }
+
+    pub(crate) async fn secure(&self, _: Transport, _: &str, _: &str) -> Result<Transport> {
+        match self.0 {}
+    }
+
+    pub(crate) fn explain(&self, _: &std::io::Error, _: &str) -> Option<Error> {
+        match self.0 {}
     }
 }

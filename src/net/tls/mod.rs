@@ -7,9 +7,17 @@ mod absent;
 mod config;
 #[cfg(feature = "tls")]
 mod connector;
+#[cfg(feature = "tls")]
+mod failure;
+#[cfg(feature = "tls")]
+mod pem;
+#[cfg(feature = "tls")]
+mod stream;
+#[cfg(feature = "tls")]
+mod verify;
 
 #[cfg(not(feature = "tls"))]
-pub(crate) use absent::Connector;
+pub(super) use absent::Connector;
 pub use config::{Tls, TlsVersion};
 #[cfg(feature = "tls")]
-pub(crate) use connector::Connector;
+pub(super) use connector::Connector;
