@@ -40,7 +40,7 @@ impl Core {
             connect_timeout: config.connect_timeout,
             max_frame: config.max_frame,
             software: Default::default(),
-            security: Security::new(config.tls.as_ref())?,
+            security: Security::new(config.tls.as_ref(), config.sasl.as_ref())?,
         };
         let seeds = config.seeds()?;
         let (metadata, pool, coordinators) = (Metadata::default(), Pool::default(), Coordinators::default());

@@ -75,6 +75,23 @@ impl OauthToken {
 
 /// What a callback may fail with.
 pub(super) type CallbackError = Box<dyn std::error::Error + Send + Sync>;
+
+/// It, as a cause.
+#[derive(Debug)]
+pub(super) struct Cause(pub(super) CallbackError);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
 type Fetching = Pin<Box<dyn Future<Output = Result<OauthToken, CallbackError>> + Send>>;
 
 /// The source of tokens. Equal to itself and its clones only.
