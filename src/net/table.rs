@@ -89,7 +89,9 @@ impl Table {
         let mut parts = Vec::new();
         while let Some(chunk) = self.outgoing.pop_back() {
             parts.push(chunk.bytes);
-            if chunk.first && let Some(entry) = self.under_way.pop_back() {
+            if chunk.first
+                && let Some(entry) = self.under_way.pop_back()
+            {
                 parts.reverse();
                 self.queued -= 1;
                 held.push_front((Entry { number: UNNUMBERED, ..entry }, std::mem::take(&mut parts)));
@@ -141,7 +143,8 @@ mod tests {
     use super::*;
 
     fn accept(table: &mut Table, id: i32, sasl: bool, limit: u64, now: Instant) -> Instant {
-        let ticket = Ticket { correlation_id: id, api: "Test", limit: Duration::from_secs(limit), throttle_at: 0, sasl };
+        let ticket =
+            Ticket { correlation_id: id, api: "Test", limit: Duration::from_secs(limit), throttle_at: 0, sasl };
         let parts = vec![Bytes::from(vec![0, id as u8]), Bytes::from(vec![1, id as u8])];
         table.accept(ticket, parts, oneshot::channel().0, now)
     }

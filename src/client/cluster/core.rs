@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -31,6 +31,14 @@ pub(super) struct Core {
     pub(super) coordinators: Coordinators,
     /// `host`, `port`.
     pub(super) seeds: Vec<(String, u16)>,
+    /// The seeds refused this client: the error, and until when it is believed.
+    pub(super) refused: Mutex<Option<Refused>>,
+}
+
+pub(super) struct Refused {
+    pub(super) error: Error,
+    pub(super) until: Instant,
+    pub(super) backoff: Backoff,
 }
 
 impl Core {
@@ -44,7 +52,7 @@ impl Core {
         };
         let seeds = config.seeds()?;
         let (metadata, pool, coordinators) = (Metadata::default(), Pool::default(), Coordinators::default());
-        Ok(Self { config, env, connections, metadata, pool, coordinators, seeds })
+        Ok(Self { config, env, connections, metadata, pool, coordinators, seeds, refused: Mutex::default() })
     }
 
     pub(super) async fn connection(&self, broker: i32, use_: Use) -> Result<Connection> {

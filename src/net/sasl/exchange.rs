@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use futures_util::FutureExt as _;
 
+use super::Step;
 use super::hash::{Hash, Hi};
 use super::mechanism::Mechanism;
 use super::settings::{Kind, Sasl};
-use super::Step;
 use super::token::{Cause, OauthToken};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -68,7 +68,7 @@ impl Authenticator {
 
     /// Authenticates a fresh connection. `limit` is for each request; the caller limits the whole.
     pub(in crate::net) async fn authenticate(&self, line: &Line, limit: Duration) -> Result<Session> {
-        let credentials = self.credentials().await?;
+        let credentials = self.credentials(line.env().wall_ms()).await?;
         let session = self.exchange(line, credentials, limit).await?;
         let (peer, mechanism, lifetime) = (line.peer(), self.mechanism(), session.lifetime);
         tracing::debug!(target: "dispatcher::net", %peer, mechanism, ?lifetime, "authenticated");
@@ -76,10 +76,10 @@ impl Authenticator {
     }
 
     /// Asks the user's code for a token, which may take a while.
-    pub(super) async fn credentials(&self) -> Result<Credentials> {
+    pub(super) async fn credentials(&self, wall_ms: i64) -> Result<Credentials> {
         let Kind::Oauthbearer(tokens) = &self.0.sasl.kind else { return Ok(Credentials { token: None }) };
-        let asked = std::panic::AssertUnwindSafe(tokens.get()).catch_unwind().await;
-        let failed = "there is no OAUTHBEARER token, for the callback that gets one failed";
+        let asked = std::panic::AssertUnwindSafe(tokens.get(wall_ms)).catch_unwind().await;
+        let failed = "there is no OAUTHBEARER token, for what gets one failed";
         let token = match asked {
             Ok(Ok(token)) => token,
             // It may succeed the next time, so it counts as trouble on the way.

@@ -49,11 +49,11 @@ async fn credentials(
 ) -> Option<Credentials> {
     let env = line.env();
     loop {
-        let error = match env.timeout(limit, authenticator.credentials()).await {
+        let error = match env.timeout(limit, authenticator.credentials(env.wall_ms())).await {
             Some(Ok(credentials)) => return Some(credentials),
             Some(Err(error)) => error,
             None => {
-                let message = format!("the callback that gets OAUTHBEARER tokens took longer than {limit:?}");
+                let message = format!("what gets OAUTHBEARER tokens took longer than {limit:?}");
                 Error::new(ErrorKind::Timeout, message)
             }
         };

@@ -10,6 +10,8 @@ mod mechanism;
 mod oauthbearer;
 mod scram;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use crate::error::{Error, ErrorKind};

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::super::secret::Secret;
 use super::hash::Hash;
-use super::token::{CallbackError, OauthToken, Tokens};
+use super::token::{CallbackError, OauthToken, Tokens, Unsecured};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Who this client is, and how it proves it: for listeners of Kafka's protocols `SASL_SSL` and `SASL_PLAINTEXT`.
@@ -109,6 +111,23 @@ impl Sasl {
         Self { kind: Kind::Oauthbearer(Tokens::callback(callback)) }
     }
 
+    /// OAUTHBEARER with a token that some agent keeps fresh in a file, which is read for each connection and each time one
+    /// authenticates again; white space around it is left out.
+    pub fn oauthbearer_file(path: impl Into<PathBuf>) -> Self {
+        Self { kind: Kind::Oauthbearer(Tokens::File(path.into())) }
+    }
+
+    /// **For development.** OAUTHBEARER with tokens that nobody signs, for an hour each: brokers whose listener has no
+    /// other validator take them, and let anyone be whoever they say they are.
+    pub fn oauthbearer_unsecured(subject: impl Into<String>) -> Self {
+        let claims = BTreeMap::from([("sub".to_owned(), subject.into().into())]);
+        Self::unsecured(claims, Duration::from_secs(3_600))
+    }
+
+    pub(crate) fn unsecured(claims: BTreeMap<String, serde_json::Value>, lifetime: Duration) -> Self {
+        Self { kind: Kind::Oauthbearer(Tokens::Unsecured(Unsecured { claims, lifetime })) }
+    }
+
     /// Kafka's name of the mechanism, such as `SCRAM-SHA-512`.
     pub fn mechanism(&self) -> &'static str {
         match self.kind {
@@ -140,7 +159,7 @@ impl Sasl {
         let (user, password) = match &self.kind {
             Kind::Plain { user, password } | Kind::Scram { user, password, .. } => (user, password.expose()),
             Kind::Oauthbearer(Tokens::Static(token)) => return token.check().or_else(bad),
-            Kind::Oauthbearer(Tokens::Callback(_)) => return Ok(()),
+            Kind::Oauthbearer(_) => return Ok(()),
         };
         let mechanism = self.mechanism();
         if user.is_empty() || password.is_empty() {
@@ -165,7 +184,8 @@ impl fmt::Debug for Sasl {
 impl Serialize for Sasl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let token = matches!(self.kind, Kind::Scram { delegation_token: true, .. });
-        let mut out = serializer.serialize_struct("Sasl", 1 + usize::from(self.user().is_some()) + usize::from(token))?;
+        let mut out =
+            serializer.serialize_struct("Sasl", 1 + usize::from(self.user().is_some()) + usize::from(token))?;
         out.serialize_field("mechanism", self.mechanism())?;
         if let Some(user) = self.user() {
             out.serialize_field("username", user)?;
@@ -199,7 +219,9 @@ impl TryFrom<Written> for Sasl {
         let missing = |what| format!("sasl.{what} is missing: secrets are read, but never written out");
         if mechanism == "OAUTHBEARER" {
             let token = OauthToken::new(token.ok_or_else(|| missing("token"))?);
-            return Ok(Self::oauthbearer(extensions.into_iter().fold(token, |t, (name, value)| t.extension(name, value))));
+            return Ok(Self::oauthbearer(
+                extensions.into_iter().fold(token, |t, (name, value)| t.extension(name, value)),
+            ));
         }
         let make = match mechanism.as_str() {
             "PLAIN" => Self::plain,

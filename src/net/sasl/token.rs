@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::super::secret::Secret;
 
@@ -98,7 +102,31 @@ type Fetching = Pin<Box<dyn Future<Output = Result<OauthToken, CallbackError>> +
 #[derive(Clone)]
 pub(super) enum Tokens {
     Static(OauthToken),
+    File(PathBuf),
+    Unsecured(Unsecured),
     Callback(Arc<dyn Fn() -> Fetching + Send + Sync>),
+}
+
+/// What an unsigned token says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unsecured {
+    pub(super) claims: BTreeMap<String, serde_json::Value>,
+    pub(super) lifetime: Duration,
+}
+
+impl Unsecured {
+    /// A JWT without a signature (RFC 7515, appendix A.5).
+    fn token(&self, wall_ms: i64) -> OauthToken {
+        let seconds = |ms: i64| serde_json::Value::from(ms / 1_000);
+        let mut claims = self.claims.clone();
+        claims.insert("iat".into(), seconds(wall_ms));
+        let lifetime_ms = i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX);
+        claims.insert("exp".into(), seconds(wall_ms.saturating_add(lifetime_ms)));
+        let claims: serde_json::Map<_, _> = claims.into_iter().collect();
+        let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+        let claims = part(&serde_json::Value::Object(claims).to_string());
+        OauthToken::new(format!("{}.{claims}.", part(r#"{"alg":"none"}"#))).lifetime(self.lifetime)
+    }
 }
 
 impl Tokens {
@@ -114,10 +142,15 @@ impl Tokens {
         }))
     }
 
-    /// Asks the callback each time.
-    pub(super) async fn get(&self) -> Result<OauthToken, CallbackError> {
+    /// Asks anew each time. `wall_ms` is now, in milliseconds since 1970.
+    pub(super) async fn get(&self, wall_ms: i64) -> Result<OauthToken, CallbackError> {
         match self {
             Self::Static(token) => Ok(token.clone()),
+            Self::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(OauthToken::new(text.trim())),
+                Err(e) => Err(format!("the token file {} cannot be read: {e}", path.display()).into()),
+            },
+            Self::Unsecured(unsecured) => Ok(unsecured.token(wall_ms)),
             Self::Callback(callback) => callback().await,
         }
     }
@@ -127,6 +160,8 @@ impl PartialEq for Tokens {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Static(a), Self::Static(b)) => a == b,
+            (Self::File(a), Self::File(b)) => a == b,
+            (Self::Unsecured(a), Self::Unsecured(b)) => a == b,
             (Self::Callback(a), Self::Callback(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
@@ -137,16 +172,29 @@ impl Eq for Tokens {}
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Static(_) => "a token",
-            Self::Callback(_) => "a callback",
-        })
+        match self {
+            Self::Static(_) => f.write_str("a token"),
+            Self::File(path) => write!(f, "a token from {}", path.display()),
+            Self::Unsecured(_) => f.write_str("unsecured tokens"),
+            Self::Callback(_) => f.write_str("a callback"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unsecured_token_says_who_and_for_how_long() {
+        let claims = BTreeMap::from([("sub".to_owned(), "alice".into())]);
+        let token = Unsecured { claims, lifetime: Duration::from_secs(60) }.token(1_700_000_000_999);
+        assert_eq!(token.check(), Ok(()));
+        let parts: Vec<_> =
+            token.value.expose().split('.').map(|p| BASE64_URL_SAFE_NO_PAD.decode(p).unwrap()).collect();
+        assert_eq!(parts[1], br#"{"exp":1700000060,"iat":1700000000,"sub":"alice"}"#);
+        assert!(parts.len() == 3 && parts[2].is_empty());
+    }
 
     #[test]
     fn a_token_that_could_be_misread_is_refused_without_being_shown() {
