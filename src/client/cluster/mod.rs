@@ -204,8 +204,12 @@ fn none_answered(what: &str, reasons: Vec<Error>) -> Error {
     };
     let code = reasons.first().and_then(Error::code).filter(|c| reasons.iter().all(|e| e.code() == Some(*c)));
     let reasons: Vec<_> = reasons.iter().map(|e| format!("\n  {e}")).collect();
-    Error::new(kind, format!("{what}: check the addresses and that the cluster is up{}", reasons.concat()))
-        .with_code(code)
+    let advice = match kind {
+        ErrorKind::Connection | ErrorKind::Timeout => ": check the addresses and that the cluster is up",
+        // The reasons say what to do.
+        _ => ":",
+    };
+    Error::new(kind, format!("{what}{advice}{}", reasons.concat())).with_code(code)
 }
 
 fn name_of(text: &str) -> TopicName {

@@ -69,7 +69,7 @@ impl Connector {
         })?;
         let begun = ClientConnection::new(self.config.clone(), name).map_err(Failure::Tls);
         let secured = match begun {
-            Ok(connection) => stream::secure(connection, transport).await,
+            Ok(connection) => stream::secure(connection.into(), transport).await,
             Err(failure) => Err(failure),
         };
         secured.map_err(|failure| failure.in_words(peer, self.identified))

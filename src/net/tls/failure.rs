@@ -55,7 +55,11 @@ impl Failure {
                     TlsError::NoCertificatesPresented => format!("{peer} shows no certificate: it cannot be trusted"),
                     _ => format!("TLS with {peer} failed"),
                 };
-                Error::new(ErrorKind::Tls, message).with_source(error)
+                match &error {
+                    // Said already, and rustls does not say it as clearly.
+                    TlsError::InvalidCertificate(CertificateError::Other(_)) => Error::new(ErrorKind::Tls, message),
+                    _ => Error::new(ErrorKind::Tls, message).with_source(error),
+                }
             }
         }
     }
@@ -80,6 +84,9 @@ fn certificate(peer: &str, reason: &CertificateError) -> String {
         }
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => "is not one for a server: issue it with serverAuth",
         E::Revoked => "was revoked: renew it on the broker",
+        E::Other(other) => {
+            return format!("the certificate of {peer} cannot be accepted ({}): renew it on the broker", other.0);
+        }
         _ => "cannot be accepted: renew it on the broker",
     };
     format!("the certificate of {peer} {what}")

@@ -13,6 +13,8 @@ mod failure;
 mod pem;
 #[cfg(feature = "tls")]
 mod stream;
+#[cfg(all(test, feature = "tls"))]
+mod tests;
 #[cfg(feature = "tls")]
 mod verify;
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
-use rustls::ClientConnection;
+use rustls::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::failure::Failure;
@@ -20,10 +20,13 @@ const READ_SIZE: usize = 64 << 10;
 const WRITE_AHEAD: usize = 128 << 10;
 
 struct Session {
-    tls: ClientConnection,
+    tls: Connection,
     io: Box<dyn AsyncWrite + Send + Unpin>,
     /// The socket takes nothing any more. Who reads learns why: the broker may have said so before it closed.
     broken: bool,
+    /// What waits to be written came of reading, and the reader sees to it. All else is the writer's business, whose
+    /// waker must stay with the socket.
+    owed: bool,
 }
 
 struct Reader {
@@ -41,9 +44,9 @@ struct Reader {
 struct Writer(Arc<Mutex<Session>>);
 
 /// Shakes hands. Dropping it closes the stream.
-pub(super) async fn secure(mut tls: ClientConnection, transport: Transport) -> Result<Transport, Failure> {
+pub(super) async fn secure(mut tls: Connection, transport: Transport) -> Result<Transport, Failure> {
     tls.set_buffer_limit(Some(WRITE_AHEAD));
-    let session = Arc::new(Mutex::new(Session { tls, io: transport.writer, broken: false }));
+    let session = Arc::new(Mutex::new(Session { tls, io: transport.writer, broken: false, owed: false }));
     let buffer = vec![0; READ_SIZE].into_boxed_slice();
     let (start, end, failed, ended) = (0, 0, None, false);
     let mut reader = Reader { session: session.clone(), io: transport.reader, buffer, start, end, failed, ended };
@@ -55,9 +58,12 @@ pub(super) async fn secure(mut tls: ClientConnection, transport: Transport) -> R
 impl Session {
     /// Takes encrypted bytes. Returns whether there will be more.
     fn feed(&mut self, mut bytes: &[u8], start: &mut usize) -> io::Result<bool> {
+        let idle = !self.tls.wants_write();
         let taken = self.tls.read_tls(&mut bytes)?;
         *start += taken;
-        self.tls.process_new_packets().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        let processed = self.tls.process_new_packets();
+        self.owed |= idle && self.tls.wants_write();
+        processed.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         Ok(taken > 0)
     }
 
@@ -99,6 +105,7 @@ impl Session {
                 Err(e) => return Poll::Ready(Err(e)),
             }
         }
+        self.owed = false;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 }
@@ -152,8 +159,8 @@ impl Reader {
                 }
             }
         }
-        if session.tls.wants_write() {
-            // Answers of TLS itself. Whatever is in their way shows when reading or writing.
+        if session.owed {
+            // Whatever is in the way shows when reading or writing.
             let _sent = session.poll_send(cx);
         }
     }
