@@ -149,6 +149,11 @@ impl Connection {
         }
     }
 
+    /// Why the broker wanted no more of this client on a connection that stood, if that is how it ended.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.0.line.shared.closed_with().filter(Error::is_refusal)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.0.line.shared.closed_with().is_some()
     }
