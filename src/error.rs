@@ -92,6 +92,12 @@ impl Error {
         Self(Arc::new(Inner { kind, code, retriable, message: message.into(), source: Some(Arc::new(self)) }))
     }
 
+    /// The same error with the broker's code, for one that sums up several.
+    pub(crate) fn with_code(self, code: Option<ErrorCode>) -> Self {
+        let Inner { kind, retriable, ref message, ref source, .. } = *self.0;
+        Self(Arc::new(Inner { kind, code, retriable, message: message.clone(), source: source.clone() }))
+    }
+
     /// Attaches a cause.
     pub(crate) fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         let Inner { kind, code, retriable, ref message, .. } = *self.0;
@@ -136,6 +142,11 @@ impl Error {
             ErrorKind::Closed => "closed",
             ErrorKind::Broker => "broker",
         }
+    }
+
+    /// Whether a broker and this client do not come together, for reasons that lie in settings of either.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Auth | ErrorKind::Tls)
     }
 
     /// Whether the same call may succeed later without any change.

@@ -94,6 +94,8 @@ pub use dispatcher::{init_logging, init_logging_with_internals};
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
 pub use group::Assignor;
+pub use net::Secret;
+pub use net::sasl::{OauthToken, Sasl};
 pub use net::tls::{Tls, TlsVersion};
 pub use partitioner::{Murmur2, Partitioner, SaramaHash};
 pub use wire::records::Compression;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::client::retry::BackoffConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::sasl::Sasl;
 use crate::net::tls::Tls;
 
 /// Settings of one [`Cluster`](crate::client::Cluster).
@@ -31,6 +32,8 @@ pub(crate) struct ClientConfig {
     pub(crate) max_frame: usize,
     /// TLS on every connection.
     pub(crate) tls: Option<Tls>,
+    /// SASL on every connection.
+    pub(crate) sasl: Option<Sasl>,
 }
 
 impl Default for ClientConfig {
@@ -47,6 +50,7 @@ impl Default for ClientConfig {
             reconnect_backoff: BackoffConfig { first: Duration::from_millis(50), max: Duration::from_secs(1) },
             max_frame: 100 << 20,
             tls: None,
+            sasl: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::client::Isolation;
 use crate::env::Env;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::sasl::Sasl;
 use crate::net::tls::Tls;
 use crate::partitioner::{Partitioner, SharedPartitioner};
 use crate::telemetry::{Propagator, SharedPropagator};
@@ -131,6 +132,33 @@ impl Builder {
     /// ```
     pub fn tls(mut self, tls: Tls) -> Self {
         self.config.tls = Some(tls);
+        self
+    }
+
+    /// Authenticates this client to the brokers. Default none: the listeners must be ones without SASL.
+    ///
+    /// ```no_run
+    /// # async fn run() -> dispatcher::Result<()> {
+    /// use dispatcher::{Dispatcher, Sasl, Tls};
+    ///
+    /// let dispatcher = Dispatcher::builder(["kafka-1:9094"])
+    ///     .tls(Tls::new())
+    ///     .sasl(Sasl::scram_sha_512("orders", "password"))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sasl(mut self, sasl: Sasl) -> Self {
+        self.config.sasl = Some(sasl);
+        self
+    }
+
+    /// **For networks that nobody listens to.** Lets SASL go over connections without TLS: PLAIN and OAUTHBEARER send
+    /// the secret itself, SCRAM lets listeners try passwords at home, and nothing that follows is private. Without it
+    /// [`connect`](Self::connect) refuses.
+    pub fn danger_sasl_without_tls(mut self) -> Self {
+        self.config.danger_sasl_without_tls = true;
         self
     }
 

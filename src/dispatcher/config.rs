@@ -10,6 +10,7 @@ use super::{monitor_host, names};
 use crate::client::Isolation;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::sasl::Sasl;
 use crate::net::tls::Tls;
 use crate::wire::records::Compression;
 
@@ -53,6 +54,14 @@ pub struct Config {
     /// TLS to the brokers. Default none. What its files hold is read by `connect`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Who this client is. Default nobody in particular: the listeners must be ones without SASL. Secrets are read, but
+    /// not written out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sasl: Option<Sasl>,
+    /// Whether SASL may go over connections without TLS. See
+    /// [`Builder::danger_sasl_without_tls`](super::Builder::danger_sasl_without_tls). Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub danger_sasl_without_tls: bool,
     /// Limit for opening one connection, and for `connect()` as a whole. Default 10 s.
     #[serde(with = "millis", rename = "connect_timeout_ms")]
     pub connect_timeout: Duration,
@@ -117,6 +126,8 @@ impl Default for Config {
             default_group: None,
             monitor_host: None,
             tls: None,
+            sasl: None,
+            danger_sasl_without_tls: false,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             metadata_max_age: Duration::from_secs(60),
@@ -174,6 +185,17 @@ impl Config {
         ] {
             if !(least..=most).contains(&value) {
                 return bad(format!("{name} is {value}: use {least} to {most} bytes"));
+            }
+        }
+        if let Some(sasl) = &self.sasl {
+            sasl.validate()?;
+            if self.tls.is_none() && !self.danger_sasl_without_tls {
+                return bad(format!(
+                    "SASL {} without TLS lets whoever listens learn or guess the secret: set `tls` \
+                     (security.protocol=SASL_SSL), or allow it with `danger_sasl_without_tls` \
+                     (dispatcher.allow.sasl.plaintext=true)",
+                    sasl.mechanism()
+                ));
             }
         }
         self.monitor_host.as_deref().map_or(Ok(()), monitor_host::check)?;

@@ -330,6 +330,7 @@ fn client_config(config: &Config) -> ClientConfig {
         request_timeout: config.request_timeout,
         metadata_max_age: config.metadata_max_age,
         tls: config.tls.clone(),
+        sasl: config.sasl.clone(),
         ..ClientConfig::default()
     }
 }

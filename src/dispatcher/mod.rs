@@ -9,6 +9,7 @@ mod forward;
 mod from_message;
 mod group_id;
 mod groups;
+mod jaas;
 #[cfg(feature = "logging")]
 mod logging;
 mod message;
@@ -18,6 +19,7 @@ pub(crate) mod names;
 mod origin;
 mod payload;
 mod properties;
+mod properties_security;
 mod resubscribe;
 mod routes;
 mod send;

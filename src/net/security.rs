@@ -1,6 +1,7 @@
 //! What lies between dialling a broker and its first ordinary answer: made once per cluster from the settings, shared by
 //! all its connections.
 
+use super::sasl::{Authenticator, Sasl};
 use super::tls::{Connector, Tls};
 use crate::error::Result;
 
@@ -9,6 +10,8 @@ use crate::error::Result;
 pub(crate) struct Security {
     /// Encrypts the stream right after dialling.
     pub(crate) tls: Option<Connector>,
+    /// Authenticates right after the versions are negotiated.
+    pub(crate) sasl: Option<Authenticator>,
 }
 
 impl Security {
@@ -16,7 +19,7 @@ impl Security {
     ///
     /// # Errors
     /// `InvalidConfig`, naming the option or file that cannot be used.
-    pub(crate) fn new(tls: Option<&Tls>) -> Result<Self> {
-        Ok(Self { tls: tls.map(Connector::new).transpose()? })
+    pub(crate) fn new(tls: Option<&Tls>, sasl: Option<&Sasl>) -> Result<Self> {
+        Ok(Self { tls: tls.map(Connector::new).transpose()?, sasl: sasl.map(Authenticator::new) })
     }
 }

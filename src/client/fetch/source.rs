@@ -298,6 +298,9 @@ impl Source {
         } else {
             tracing::warn!(target: "dispatcher::client::fetch", broker, %error, "fetch failed, trying again");
         }
+        if error.is_refusal() {
+            self.table.not_let_in(error);
+        }
         self.table.on_lost();
         self.connection = None;
         self.common.cluster.refresh();

@@ -233,6 +233,15 @@ impl Table {
         self.session.on_lost();
     }
 
+    /// The broker does not let this client in: each reader is told once, while it is tried again.
+    pub(super) fn not_let_in(&mut self, error: &Error) {
+        for reading in self.readings.values_mut() {
+            if !std::mem::replace(&mut reading.refused, true) {
+                reading.link.report(FetchFault::Notice, error.clone());
+            }
+        }
+    }
+
     /// The request as a whole was refused.
     pub(super) fn on_error(&mut self, code: ErrorCode) {
         self.session.on_error(code);

@@ -299,6 +299,13 @@ impl PartitionQueue {
         lock(&self.state).sequencer.in_flight()
     }
 
+    /// Fails what waits, for a reason that waiting does not mend. What comes later is tried anew.
+    pub(crate) fn fail(&self, error: &Error) {
+        let mut dead = Dead { why: Some(error.clone()), ..Dead::default() };
+        lock(&self.state).kill(&mut dead, |_| true);
+        self.bury(dead);
+    }
+
     /// Remembers why nothing can be sent at present, to tell it when time runs out.
     pub(crate) fn note(&self, error: &Error) {
         lock(&self.state).last_error = Some(error.clone());

@@ -48,7 +48,7 @@ fn config(tls: Tls) -> ConnectionConfig {
         connect_timeout: Duration::from_secs(10),
         max_frame: 100 << 20,
         software: Default::default(),
-        security: Security::new(Some(&tls)).unwrap(),
+        security: Security::new(Some(&tls), None).unwrap(),
     }
 }
 

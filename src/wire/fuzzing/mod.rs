@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::header::{RequestHeader, correlation_id, decode_response, encode_response};
 use super::message::{Request, Wire};
 use super::messages::consumer_protocol::{Blob, ConsumerProtocolAssignment, ConsumerProtocolSubscription};
-use super::messages::every::{self, for_each_api};
+use super::messages::every::{self, for_each_declared_api};
 use super::messages::{self, HeartbeatRequest};
 use super::primitives::{Reader, Writer};
 use super::records::{Batch, Cursor, Limits, batches};
@@ -65,7 +65,7 @@ macro_rules! families {
         }
     };
 }
-for_each_api!(families);
+for_each_declared_api!(families);
 
 /// Bytes: a frame without its size, read as a request of any API and as a response to a Heartbeat.
 pub fn headers(data: &[u8]) {
