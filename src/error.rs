@@ -76,7 +76,13 @@ impl Error {
 
     /// An error the broker answered with. `context` names the call and its subject, such as `Produce to orders-3`.
     pub(crate) fn from_code(code: ErrorCode, context: impl fmt::Display) -> Self {
-        let message = format!("{context}: the broker answered {} ({})", code.name(), code.0);
+        let advice = match code {
+            ErrorCode::UNSUPPORTED_COMPRESSION_TYPE => {
+                ": it is older than Kafka 2.1 and knows no zstd, so choose another compression or upgrade it"
+            }
+            _ => "",
+        };
+        let message = format!("{context}: the broker answered {} ({}){advice}", code.name(), code.0);
         Self(Arc::new(Inner {
             kind: code.kind(),
             code: Some(code),

@@ -82,6 +82,10 @@ impl Builder {
         max_message_size: usize => max_message_size;
         /// Compression of batches. Default none.
         compression: Compression => compression;
+        /// How hard gzip tries, if it is chosen: 1 (fast) to 9 (small). Default 6.
+        gzip_level: i32 => compression_levels.gzip;
+        /// How hard Zstandard tries, if it is chosen: −131,072 (fast) to 22 (small). Default 3.
+        zstd_level: i32 => compression_levels.zstd;
         /// Whether the broker sorts out what a retry would write twice. Default true.
         idempotence: bool => idempotence;
         /// Which partition a message goes to. Default as Kafka's Java client.
@@ -111,6 +115,18 @@ impl Builder {
         fetch_memory: usize => fetch_memory;
         /// How long a broker waits for new messages before it answers that there are none. Default 500 ms.
         fetch_max_wait: Duration => fetch_max_wait;
+    }
+
+    /// Compression of one topic's batches, whatever [`compression`](Self::compression) says; the level is the codec's.
+    ///
+    /// ```
+    /// # use dispatcher::{Compression, Dispatcher};
+    /// let builder = Dispatcher::builder(["kafka:9092"]).topic_compression("thumbnails", Compression::None);
+    /// assert_eq!(builder.config().topic_compression["thumbnails"], Compression::None);
+    /// ```
+    pub fn topic_compression(mut self, topic: impl Into<String>, compression: Compression) -> Self {
+        self.config.topic_compression.insert(topic.into(), compression);
+        self
     }
 
     /// The consumer group of subscriptions that name none. Default: a hash of this machine's MAC addresses.

@@ -1,10 +1,12 @@
 //! All settings of a [`Dispatcher`](super::Dispatcher), with their defaults: one plain value that the builder fills,
 //! serde reads and writes, and a `client.properties` file adds to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::compression::CompressionLevels;
 use super::topic_defaults::TopicDefaults;
 use super::{monitor_host, names};
 use crate::client::Isolation;
@@ -90,6 +92,11 @@ pub struct Config {
     /// Compression of batches. Default none.
     #[serde(with = "compression_name")]
     pub compression: Compression,
+    /// Compression of single topics' batches, by the topic's name. Default none: all have [`compression`](Self::compression).
+    #[serde(with = "compression_names")]
+    pub topic_compression: BTreeMap<String, Compression>,
+    /// How hard the codecs try. Default gzip 6, Zstandard 3.
+    pub compression_levels: CompressionLevels,
     /// Whether the broker sorts out what a retry would write twice. Default true.
     pub idempotence: bool,
     /// Which partition a message goes to. Default as Kafka's Java client.
@@ -138,6 +145,8 @@ impl Default for Config {
             buffer_memory: 64 << 20,
             max_message_size: 20_000_000,
             compression: Compression::None,
+            topic_compression: BTreeMap::new(),
+            compression_levels: CompressionLevels::default(),
             idempotence: true,
             partitioner: PartitionerKind::default(),
             envelope: Envelope::default(),
@@ -247,6 +256,31 @@ macro_rules! by_name {
 by_name!(compression_name, Compression, names::compression, names::of_compression);
 by_name!(isolation_name, Isolation, names::isolation, names::of_isolation);
 
+/// Serde functions for codecs by topic.
+mod compression_names {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct ByName(#[serde(with = "compression_name")] Compression);
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &BTreeMap<String, Compression>,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(value.iter().map(|(topic, &codec)| (topic, ByName(codec))))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<BTreeMap<String, Compression>, D::Error> {
+        let by_name = BTreeMap::<String, ByName>::deserialize(deserializer)?;
+        Ok(by_name.into_iter().map(|(topic, ByName(codec))| (topic, codec)).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +291,8 @@ mod tests {
             brokers: vec!["a:1".into()],
             linger: Duration::from_millis(5),
             isolation: Isolation::ReadUncommitted,
+            topic_compression: [("raw".into(), Compression::None)].into(),
+            compression_levels: CompressionLevels { gzip: 1, ..CompressionLevels::default() },
             ..Config::default()
         };
         let text = serde_json::to_string(&config).unwrap();

@@ -302,11 +302,10 @@ impl Dispatcher {
 fn checked(mut config: Config, partitioner: Option<SharedPartitioner>) -> Result<(Config, ProducerConfig)> {
     config.validate()?;
     config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3);
-    let producer = ProducerConfig {
+    let mut producer = ProducerConfig {
         idempotent: config.idempotence,
         linger: config.linger,
         batch_size: config.batch_size,
-        compression: config.compression,
         delivery_timeout: config.delivery_timeout,
         request_timeout: config.request_timeout.min(config.delivery_timeout - config.linger),
         buffer_memory: config.buffer_memory,
@@ -318,6 +317,7 @@ fn checked(mut config: Config, partitioner: Option<SharedPartitioner>) -> Result
         }),
         ..ProducerConfig::default()
     };
+    config.compress_in(&mut producer)?;
     producer.check()?;
     Ok((config, producer))
 }

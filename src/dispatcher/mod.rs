@@ -3,6 +3,7 @@
 
 mod answers;
 mod builder;
+mod compression;
 mod config;
 mod core;
 mod forward;
@@ -35,6 +36,7 @@ mod validate;
 
 pub use answers::{CallbackError, CallbackErrors, Outcome, PendingReceipts, Receipt, SendForReceipt, SendForReceipts};
 pub use builder::Builder;
+pub use compression::CompressionLevels;
 pub use config::{Config, PartitionerKind};
 pub use core::Dispatcher;
 pub use from_message::{FromMessage, Json};

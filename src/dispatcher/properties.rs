@@ -82,6 +82,16 @@ impl Config {
             "compression.type" => {
                 self.compression = names::compression(value).map_err(|rule| invalid(key, value, &rule))?;
             }
+            "compression.gzip.level" => {
+                self.compression_levels.parse("gzip", value).map_err(|rule| invalid(key, value, &rule))?;
+            }
+            "compression.zstd.level" => {
+                self.compression_levels.parse("zstd", value).map_err(|rule| invalid(key, value, &rule))?;
+            }
+            "compression.lz4.level" => {
+                let note = "property compression.lz4.level is ignored: LZ4 has only its fast level here";
+                return Ok(Some(note.to_owned()));
+            }
             "isolation.level" => {
                 self.isolation = names::isolation(value).map_err(|rule| invalid(key, value, &rule))?;
             }
@@ -214,6 +224,8 @@ mod tests {
             ("linger.ms=soon", "linger.ms"),
             ("batch.size=-1", "batch.size"),
             ("compression.type=brotli", "compression.type"),
+            ("compression.gzip.level=10", "compression.gzip.level"),
+            ("compression.zstd.level=high", "compression.zstd.level"),
         ] {
             let error = Config::default().apply_properties(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");
