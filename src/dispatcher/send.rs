@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::answers::{CallbackError, Expected, Helper, SendForReceipt, SendForReceipts, Time, Watcher};
+use super::answers::{CallbackError, Expected, Helper, SendForReceipt, SendForReceipts, Time, Watcher, Watching};
 use super::config::PartitionerKind;
 use super::core::Dispatcher;
 use super::payload::Payload;
@@ -48,6 +48,16 @@ const WATCH: Duration = Duration::from_secs(600);
 struct Asked {
     id: MessageId,
     wishes: Wishes,
+    watching: Option<Watching>,
+}
+
+impl Asked {
+    /// The message has its place.
+    fn keep(self) {
+        if let Some(watching) = self.watching {
+            watching.keep();
+        }
+    }
 }
 
 enum To<'a> {
@@ -224,6 +234,11 @@ impl<'a> SendMessage<'a> {
         };
         let sending = self.sending(&topic);
         let appended = self.append(&topic, asked.as_ref(), Sending::headers(&sending)).await;
+        if appended.is_ok()
+            && let Some(asked) = asked
+        {
+            asked.keep();
+        }
         Delivery::traced(appended, sending)
     }
 
@@ -237,6 +252,9 @@ impl<'a> SendMessage<'a> {
         let sending = self.sending(&topic);
         let append = self.append(&topic, Some(&asked), Sending::headers(&sending));
         let appended = time.step(name, "waiting for room in the buffer", append).await;
+        if appended.is_ok() {
+            asked.keep();
+        }
         Ok((Delivery::traced(appended, sending)?, expected))
     }
 
@@ -259,7 +277,7 @@ impl<'a> SendMessage<'a> {
             }
         };
         let desk = self.dispatcher.desk();
-        let mut asked = Asked { id: self.new_id(), wishes: Wishes::default() };
+        let mut asked = Asked { id: self.new_id(), wishes: Wishes::default(), watching: None };
         if receipt {
             let place = desk.place(self.dispatcher, topic.name(), Helper::Replies, everywhere).await?;
             asked.wishes.receipt = Some(place);
@@ -267,7 +285,7 @@ impl<'a> SendMessage<'a> {
         if let Some((length, watcher)) = &self.watcher {
             let place = desk.place(self.dispatcher, topic.name(), Helper::Errors, everywhere).await?;
             asked.wishes.errors = Some(place);
-            desk.watch(asked.id, watcher.clone(), *length);
+            asked.watching = Some(desk.watch(asked.id, watcher.clone(), *length));
         }
         Ok(asked)
     }

@@ -37,7 +37,6 @@ mod tests;
 mod tracker;
 mod watching;
 
-#[allow(unused_imports, reason = "receipts are to come")]
 pub(crate) use aftercare::{Aftercare, Ending, Seams};
 pub(crate) use cancel::Cancel;
 pub(crate) use config::ConsumerConfig;

@@ -47,6 +47,10 @@ pub enum OnFailure {
 /// [`then`](Self::then) says; only that last failure comes to [`errors`](crate::Subscription::errors), the others are
 /// events of `tracing` at level debug.
 ///
+/// A sender that [waits for a receipt](crate::SendMessage::receipt) or
+/// [watches for errors](crate::SendMessage::watch_errors) is answered once, after the last attempt of all; a dead letter,
+/// whoever reads it, asks for no answer any more.
+///
 /// [`handler_timeout`](crate::Subscribe::handler_timeout) is for each attempt. A message that does not fit its handler's
 /// argument ([`FromMessage`](crate::FromMessage)) is not tried again. When its partition is taken away or the subscription
 /// stops, a message that waits for its next attempt is given up at once: it comes again, with its first attempt in place.

@@ -2,16 +2,16 @@
 //! dispatcher reads one partition of a helper topic, which its messages name, so that it gets its own answers and hardly
 //! anybody else's; only for Go's envelope, which can name none, it reads them all. No group is used: none can steal.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::callback_error::{CallbackError, Watcher};
 use super::receipt::Receipt;
-use super::watchers::Calls;
+use super::watchers::{Calls, Watched, Watching};
 use crate::client::topology::TopicMeta;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::message::Message;
@@ -19,11 +19,6 @@ use crate::dispatcher::tail::Tail;
 use crate::env::{Env, lock, watch};
 use crate::envelope::{ERROR_SUFFIX, MessageId, Place, REPLY_SUFFIX};
 use crate::error::{Error, ErrorKind, Result};
-
-/// Messages watched at once; beyond, the oldest is watched no longer.
-const MAX_WATCHED: usize = 100_000;
-/// Groups whose failures a watcher hears of, for one message.
-const MAX_GROUPS: usize = 1_000;
 
 /// Which of a topic's two helper topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,16 +61,8 @@ pub(in crate::dispatcher) struct Desk {
 struct Inner {
     env: Env,
     waiting: Mutex<BTreeMap<MessageId, mpsc::UnboundedSender<Receipt>>>,
-    watched: Mutex<Watched>,
+    watched: Arc<Watched>,
     calls: Calls,
-}
-
-#[derive(Default)]
-struct Watched {
-    /// With the groups whose failure was told.
-    by_id: BTreeMap<MessageId, (Watcher, Vec<String>)>,
-    /// Until when; in the order of registration.
-    ends: VecDeque<(Instant, MessageId)>,
 }
 
 /// Of a helper topic.
@@ -99,7 +86,7 @@ impl Drop for Task {
 
 impl Desk {
     pub(in crate::dispatcher) fn new(env: Env) -> Self {
-        let inner = Inner { env, waiting: Mutex::default(), watched: Mutex::default(), calls: Calls::new() };
+        let inner = Inner { env, waiting: Mutex::default(), watched: Arc::default(), calls: Calls::new() };
         Self { inner: Arc::new(inner), readers: Mutex::default() }
     }
 
@@ -193,19 +180,9 @@ impl Desk {
         Expected { id, receipts, desk: Arc::downgrade(&self.inner) }
     }
 
-    /// The watcher hears of this message's failures, for so long.
-    pub(in crate::dispatcher) fn watch(&self, id: MessageId, watcher: Watcher, length: Duration) {
-        let now = self.inner.env.now();
-        let end = now.checked_add(length).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
-        let mut watched = lock(&self.inner.watched);
-        while let Some((end, oldest)) = watched.ends.front().copied()
-            && (end <= now || watched.ends.len() >= MAX_WATCHED)
-        {
-            watched.ends.pop_front();
-            watched.by_id.remove(&oldest);
-        }
-        watched.by_id.insert(id, (watcher, Vec::new()));
-        watched.ends.push_back((end, id));
+    /// The watcher hears of this message's failures, for so long; see [`Watching`].
+    pub(in crate::dispatcher) fn watch(&self, id: MessageId, watcher: Watcher, length: Duration) -> Watching {
+        self.inner.watched.add(self.inner.env.now(), id, watcher, length)
     }
 }
 
@@ -224,14 +201,7 @@ impl Inner {
         else {
             return;
         };
-        let watcher = match lock(&self.watched).by_id.get_mut(&id) {
-            // A redelivered message fails again.
-            Some((watcher, told)) if told.len() < MAX_GROUPS && !told.contains(&group) => {
-                told.push(group);
-                watcher.clone()
-            }
-            _ => return,
-        };
+        let Some(watcher) = self.watched.told(id, group) else { return };
         let Some(error) = CallbackError::of(&message) else { return };
         self.calls.begin(&self.env, watcher, error).await;
     }

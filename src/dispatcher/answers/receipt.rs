@@ -3,11 +3,11 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::desk::Expected;
+use super::time::Time;
 use crate::dispatcher::send::{Delivery, SendMessage, SendReport};
-use crate::env::Env;
 use crate::envelope::Answer;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -193,53 +193,14 @@ pub struct PendingReceipts {
     time: Time,
 }
 
-/// How long a message and its receipts may take together.
-#[derive(Debug)]
-pub(in crate::dispatcher) struct Time {
-    env: Env,
-    length: Duration,
-    end: Instant,
-}
-
-impl Time {
-    fn begin(env: &Env, length: Duration) -> Self {
-        let now = env.now();
-        let end = now.checked_add(length).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
-        Self { env: env.clone(), length, end }
-    }
-
-    /// A step on the way of a message to its place, which it has not got when this fails.
-    pub(in crate::dispatcher) async fn step<T>(
-        &self,
-        topic: &str,
-        doing: &str,
-        step: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        let left = self.end.saturating_duration_since(self.env.now());
-        match self.env.timeout(left, step).await {
-            Some(Err(e)) if matches!(e.kind(), ErrorKind::Timeout | ErrorKind::Connection) => {
-                Err(e.wrap(ErrorKind::NotWritten, format!("the message to {topic} was not sent, failing at {doing}")))
-            }
-            Some(done) => done,
-            None => {
-                let length = self.length;
-                let text = format!(
-                    "the message to {topic} was not sent, for its {length:?} were over at {doing}: \
-                     check that the brokers are reachable, or wait longer"
-                );
-                Err(Error::new(ErrorKind::NotWritten, text))
-            }
-        }
-    }
-}
-
 impl PendingReceipts {
     /// The message's id.
     pub fn id(&self) -> &str {
         self.delivery.id().unwrap_or_default()
     }
 
-    /// Waits until all in-sync replicas have the message, or it has failed; again, it tells the same. Cancel-safe.
+    /// Waits until all in-sync replicas have the message, or it has failed, whatever is left of the receipts' time; again,
+    /// it tells the same. Cancel-safe.
     ///
     /// # Errors
     /// As with [`Delivery`].
@@ -270,7 +231,7 @@ impl PendingReceipts {
                     }
                     self.acknowledged = Some(report);
                 }
-                () = self.time.env.sleep_until(self.time.end) => return Err(self.late()),
+                () = self.time.is_over() => return Err(self.late()),
             }
         }
         Ok(self.came)
@@ -283,7 +244,7 @@ impl PendingReceipts {
 
     /// What is known.
     fn late(&self) -> Error {
-        let (id, length) = (self.id(), self.time.length);
+        let (id, length) = (self.id(), self.time.length());
         let came: Vec<_> = self.came.iter().map(Receipt::group).collect();
         let receipts = match self.groups {
             1 => format!("no receipt for message {id} came within {length:?}"),
