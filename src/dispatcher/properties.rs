@@ -219,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn compression_has_kafkas_names_and_levels() {
+        let mut config = Config::default();
+        for codec in crate::wire::records::Compression::all() {
+            let text = format!("compression.type={}", names::of_compression(codec));
+            assert_eq!(config.apply_properties(&text).unwrap(), [""; 0]);
+            assert_eq!(config.compression, codec);
+        }
+        let levels = "compression.gzip.level=9\ncompression.zstd.level=-3\ncompression.lz4.level=12";
+        let notes = config.apply_properties(levels).unwrap();
+        assert_eq!((config.compression_levels.gzip, config.compression_levels.zstd), (9, -3));
+        assert!(notes.len() == 1 && notes[0].contains("compression.lz4.level"), "{notes:?}");
+    }
+
+    #[test]
     fn a_bad_value_is_an_error_that_names_the_property() {
         for (text, name) in [
             ("linger.ms=soon", "linger.ms"),
