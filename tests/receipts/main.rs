@@ -87,10 +87,10 @@ async fn several_groups_answer_and_a_timeout_says_what_is_known() {
     assert_eq!(groups, BTreeSet::from(["kitchen:orders".into(), "till:orders".into()]));
     till.stop().await.unwrap();
 
+    // To the millisecond it is looked at in virtual time, in `trouble.rs`: other programs run beside this one.
     let (began, limit) = (Instant::now(), Duration::from_millis(700));
     let error = dispatcher.send("orders", "two").partition(3).receipts(2, limit).await.unwrap_err();
-    let took = began.elapsed();
-    assert!(took >= limit && took < limit + Duration::from_millis(50), "{took:?}");
+    assert!(began.elapsed() >= limit, "{:?}", began.elapsed());
     assert_eq!(error.kind(), ErrorKind::Timeout);
     let text = error.to_string();
     assert!(text.contains("1 of 2 receipts") && text.contains("kitchen:orders") && text.contains("orders-3"), "{text}");
