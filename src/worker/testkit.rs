@@ -43,3 +43,12 @@ pub(crate) fn batch(base: i64, keys: &[Option<String>]) -> Batch {
     let raw = batches(Bytes::from(bytes)).next().expect("one").expect("well-formed");
     raw.open(&Limits::default()).expect("right checksum")
 }
+
+/// Keeps nothing attached.
+pub(crate) struct Detached;
+
+impl super::seam::Attachment for Detached {
+    fn pause(&self) {}
+
+    fn resume(&self) {}
+}

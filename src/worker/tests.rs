@@ -16,7 +16,7 @@ use super::handle::ConsumerHandle;
 use super::metadata::{Finished, LogId};
 use super::retry::OnFailure;
 use super::seam::{Feed, Guard, Log, Membership};
-use super::testkit::batch;
+use super::testkit::{Detached, batch};
 use crate::Result;
 use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicId, TopicPartition};
@@ -229,14 +229,6 @@ impl Log for FakeLog {
     async fn epoch_end(&self, tp: &TopicPartition, _: i32, _: Duration) -> Result<Option<i64>> {
         Ok(Some(lock(&self.world).logs[tp.partition as usize].len() as i64))
     }
-}
-
-struct Detached;
-
-impl super::seam::Attachment for Detached {
-    fn pause(&self) {}
-
-    fn resume(&self) {}
 }
 
 struct Member {
