@@ -111,8 +111,8 @@ impl Connection {
         };
         let offered = env.timeout(SECOND_LOOK, ask).await??;
         let message = format!(
-            "{host}:{port} is a SASL listener ({offered}), and no credentials were given: set `sasl`, or connect to a \
-             listener without it"
+            "{host}:{port} is a SASL listener ({offered}), and no credentials were given: set `sasl` \
+             (sasl.jaas.config in a properties file), or connect to a listener without it"
         );
         Some(Error::new(ErrorKind::Auth, message))
     }

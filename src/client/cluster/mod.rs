@@ -193,7 +193,7 @@ impl std::fmt::Debug for Cluster {
 /// No broker answered: one error that says of each why.
 fn none_answered(what: &str, reasons: Vec<Error>) -> Error {
     if let [only] = &reasons[..]
-        && only.is_refusal()
+        && !only.is_retriable()
     {
         return only.clone();
     }

@@ -67,9 +67,7 @@ impl Slot {
         let same = at.host == broker.host && at.port == broker.port;
         (same && !connection.is_closed()).then(|| connection.clone())
     }
-}
 
-impl Slot {
     /// Why the connection ended, if the broker refused this client on it; once.
     fn take_refusal(&self) -> Option<Error> {
         let mut present = lock(&self.present);
