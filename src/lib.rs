@@ -34,6 +34,7 @@
 //! # Cargo features
 //! - `lz4` (default): LZ4 compression.
 //! - `monitor-host` (default): [`Builder::monitor_host`], consume status from an HTTP service.
+//! - `tls` (default): [`Tls`], connections that are encrypted and checked.
 //! - `embedded`: the module [`embedded`], a Kafka cluster inside this process for tests and quick starts.
 //! - `metrics`: what is sent, handled and late, through the `metrics` facade; see [`telemetry`].
 //! - `logging`: `init_logging`, for programs without a `tracing` subscriber of their own.
@@ -75,6 +76,10 @@ pub mod telemetry;
 mod wire;
 mod worker;
 
+/// rustls, in the version in use here: what [`Tls::crypto_provider`] takes is of it.
+#[cfg(feature = "tls")]
+pub use rustls;
+
 pub use client::fetch::OnBadBatch;
 pub use client::{Isolation, TopicId};
 pub use dispatcher::{
@@ -91,7 +96,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use group::Assignor;
 pub use net::Secret;
 pub use net::sasl::{OauthToken, Sasl};
-pub use net::tls;
 pub use net::tls::{Tls, TlsVersion};
 pub use partitioner::{Murmur2, Partitioner, SaramaHash};
 pub use wire::records::Compression;

@@ -155,6 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn no_text_breaks_the_parser_and_what_it_refuses_is_not_shown() {
+        let parts = ["M", " required ", "p", "=", "\"", "'", "\\", "/", "*", "s3cret", ";", "\n", "7", " ", "日"];
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..50_000 {
+            let text: String = (0..rng.usize(..20)).map(|_| parts[rng.usize(..parts.len())]).collect();
+            if let Err(error) = parse(&text) {
+                assert!(!error.contains("s3cret"), "{text:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_entry_is_an_error_that_shows_no_value() {
         for text in [
             "",

@@ -15,6 +15,9 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::{Request, StrBytes};
 
+/// For finding out why a listener hung up.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
+
 /// What every connection of a cluster has in common.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionConfig {
@@ -97,18 +100,19 @@ impl Connection {
     }
 
     /// After a connection without SASL was closed at its first request: the error to tell instead, if the listener is
-    /// one of SASL. Such listeners negotiate versions with everybody and then hang up without a word. Takes at most
-    /// `connect_timeout` twice.
+    /// one of SASL. Such listeners negotiate versions with everybody and then hang up without a word. Takes at most 2 s.
     pub(crate) async fn wants_sasl(env: &Env, host: &str, port: u16, config: &ConnectionConfig) -> Option<Error> {
         if config.security.sasl.is_some() {
             return None;
         }
-        let connection = Self::open(env, host, port, config).await.ok()?;
-        let offered = sasl::offered(&connection.0.line, config.connect_timeout).await?;
+        let ask = async {
+            let connection = Self::open(env, host, port, config).await.ok()?;
+            sasl::offered(&connection.0.line, SECOND_LOOK).await
+        };
+        let offered = env.timeout(SECOND_LOOK, ask).await??;
         let message = format!(
-            "{} is a SASL listener ({offered}), and no credentials were given: set `sasl`, or connect to a listener without \
-             it",
-            connection.peer()
+            "{host}:{port} is a SASL listener ({offered}), and no credentials were given: set `sasl`, or connect to a \
+             listener without it"
         );
         Some(Error::new(ErrorKind::Auth, message))
     }
@@ -147,6 +151,11 @@ impl Connection {
         {
             self.0.line.shared.mute(Duration::from_millis(ms));
         }
+    }
+
+    /// Why the broker wanted no more of this client on a connection that stood, if that is how it ended.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.0.line.shared.closed_with().filter(Error::is_refusal)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

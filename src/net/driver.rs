@@ -31,6 +31,8 @@ impl Driver {
             let polled = pin!(self.reader.read_buf(self.frames.space())).poll(cx);
             match polled {
                 Poll::Pending => return Ok(()),
+                // It will be found again after that.
+                Poll::Ready(Ok(0) | Err(_)) if self.shared.is_deciding() => return Ok(()),
                 Poll::Ready(Ok(0)) => {
                     let message = format!("{} closed the connection", self.shared.peer);
                     return Err(Error::new(ErrorKind::Connection, message));

@@ -17,7 +17,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod throttle;
-pub mod tls;
+pub(crate) mod tls;
 mod versions;
 
 pub(crate) use connection::{Connection, ConnectionConfig};

@@ -73,6 +73,7 @@ impl Shared {
     pub(super) fn send(&self, ticket: Ticket, frame: Frame) -> Result<oneshot::Receiver<Reply>> {
         let now = self.env.now();
         let (reply, answer) = oneshot::channel();
+        let sasl = ticket.sasl;
         let (muted, rearm) = {
             let mut table = lock(&self.table);
             if let Some(error) = &table.closed {
@@ -93,7 +94,8 @@ impl Shared {
         if !muted {
             self.write_as_caller();
         }
-        if rearm {
+        // Behind a step of SASL the driver may have put off that the broker hung up.
+        if rearm || sasl {
             self.driver.wake();
         }
         Ok(answer)
@@ -262,6 +264,12 @@ impl Shared {
     /// Nothing but SASL is written from now on until [`resume`](Self::resume). What is under way is still answered.
     pub(super) fn hold(&self) {
         lock(&self.table).hold();
+    }
+
+    /// Whether a step of SASL was answered and whoever asked has yet to look at it: a broker that refuses hangs up right
+    /// behind its answer, and the answer says more.
+    pub(super) fn is_deciding(&self) -> bool {
+        lock(&self.table).is_deciding()
     }
 
     pub(super) fn resume(&self) {

@@ -107,6 +107,10 @@ impl Table {
         self.rearm = true;
     }
 
+    pub(super) fn is_deciding(&self) -> bool {
+        self.held.is_some() && self.under_way.is_empty()
+    }
+
     /// All that somebody may wait for.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.under_way.iter().chain(self.held.iter().flatten().map(|(entry, _)| entry))

@@ -67,6 +67,16 @@ impl Slot {
         let same = at.host == broker.host && at.port == broker.port;
         (same && !connection.is_closed()).then(|| connection.clone())
     }
+
+    /// Why the connection ended, if the broker refused this client on it; once.
+    fn take_refusal(&self) -> Option<Error> {
+        let mut present = lock(&self.present);
+        let refusal = present.connection.as_ref()?.1.refusal()?;
+        present.connection = None;
+        present.failures += 1;
+        present.error = Some(refusal.clone());
+        Some(refusal)
+    }
 }
 
 impl Pool {
@@ -101,6 +111,11 @@ impl Pool {
             refused: Backoff::new(REFUSED_BACKOFF),
             not_before: env.now(),
         });
+        // A session that was not prolonged counts like a connection that was not to be had.
+        if let Some(refusal) = slot.take_refusal() {
+            opening.not_before = env.now() + env.random(|rng| opening.refused.next(rng));
+            return Err(refusal);
+        }
         if let Some(refusal) = lock(&slot.present).error.as_ref().filter(|e| e.is_refusal())
             && env.now() < opening.not_before
         {

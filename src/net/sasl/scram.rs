@@ -205,6 +205,30 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_of_a_server_break_the_machine() {
+        let seeds = ["r=abcdef,s=c2FsdA==,i=4096", "e=other-error", "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="];
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..50_000 {
+            let mut bytes = seeds[rng.usize(..seeds.len())].as_bytes().to_vec();
+            for _ in 0..rng.usize(..4) {
+                let at = rng.usize(..=bytes.len());
+                match rng.u8(..3) {
+                    0 => bytes.insert(at, rng.u8(..)),
+                    1 => bytes.truncate(at),
+                    _ if at < bytes.len() => bytes[at] = rng.u8(..),
+                    _ => {}
+                }
+            }
+            let (mut scram, _) = Scram::begin(Hash::Sha256, "user", false, "abc".into());
+            if let Ok(Step::Salt { iterations, .. }) = scram.challenge(&bytes) {
+                assert!((LEAST_ITERATIONS..=MOST_ITERATIONS).contains(&iterations));
+                scram.salted(b"salted").unwrap();
+                assert!(scram.challenge(&bytes).is_err(), "nobody knows the password");
+            }
+        }
+    }
+
+    #[test]
     fn names_with_commas_and_equal_signs_are_escaped_and_tokens_say_what_they_are() {
         let (_, first) = Scram::begin(Hash::Sha256, "a=b,c=2C", true, "n".into());
         assert_eq!(first, b"n,,n=a=3Db=2Cc=3D2C,r=n,tokenauth=true");

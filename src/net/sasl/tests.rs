@@ -277,3 +277,86 @@ async fn a_forged_scram_server_is_left_and_a_silent_one_given_up() {
     });
     assert_eq!(silent.await.kind(), ErrorKind::Timeout);
 }
+
+/// A server that knows alice's password.
+async fn scram(mut peer: Peer, salted: Vec<u8>) {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+
+    peer.negotiate().await;
+    while let Some(request) = peer.request().await {
+        match request.header.api_key {
+            SaslHandshakeRequest::KEY => handshake(&mut peer, &request, &["SCRAM-SHA-512"]).await,
+            SaslAuthenticateRequest::KEY => {
+                let text = |r: &Received| String::from_utf8(r.decode::<SaslAuthenticateRequest>().auth_bytes.to_vec());
+                let first = text(&request).unwrap();
+                let bare = first.strip_prefix("n,,").unwrap();
+                let server = format!("r={}more,s=c2FsdA==,i=5000", bare.split_once(",r=").unwrap().1);
+                let auth_bytes = server.clone().into();
+                let answer = SaslAuthenticateResponse { auth_bytes, ..accepted(0) };
+                peer.answer::<SaslAuthenticateRequest>(&request, &answer).await;
+
+                let Some(request) = peer.request().await else { return };
+                let last = text(&request).unwrap();
+                let (without, proof) = last.split_once(",p=").unwrap();
+                let auth = format!("{bare},{server},{without}");
+                let hash = hash::Hash::Sha512;
+                let stored = hash.hash(&hash.hmac(&salted, &[b"Client Key"]));
+                let signature = hash.hmac(&stored, &[auth.as_bytes()]);
+                let key: Vec<_> =
+                    BASE64_STANDARD.decode(proof).unwrap().iter().zip(signature).map(|(p, s)| p ^ s).collect();
+                assert_eq!(hash.hash(&key), stored, "the client does not know the password");
+                let server_key = hash.hmac(&salted, &[b"Server Key"]);
+                let signature = hash.hmac(&server_key, &[auth.as_bytes()]);
+                let auth_bytes = format!("v={}", BASE64_STANDARD.encode(signature)).into();
+                let answer = SaslAuthenticateResponse { auth_bytes, ..accepted(2_000) };
+                peer.answer::<SaslAuthenticateRequest>(&request, &answer).await;
+            }
+            _ => peer.answer::<HeartbeatRequest>(&request, &HeartbeatResponse::default()).await,
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn scram_goes_through_again_and_again_and_nothing_logged_shows_what_it_computed() {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+    let _here = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
+    let salted = hash::Hi::new(hash::Hash::Sha512, b"hunter2", b"salt", 5_000).advance(u32::MAX).unwrap();
+    let (net, knows) = (Net::default(), salted.clone());
+    net.listen("kafka", 9092, move |peer| scram(peer, knows.clone()));
+    let (connection, env) = open(&net, &Sasl::scram_sha_512("alice", "hunter2")).await;
+    let connection = connection.unwrap();
+    for _ in 0..100 {
+        connection.ask(&HeartbeatRequest::default(), LIMIT).await.unwrap();
+        env.sleep(Duration::from_millis(100)).await;
+    }
+    let (wrong, _) = open(&net, &Sasl::plain("alice", "hunter2")).await;
+    assert_eq!(wrong.unwrap_err().kind(), ErrorKind::Auth);
+    assert_eq!(net.dialled().len(), 2);
+    let log = String::from_utf8(lock(&log.0).clone()).unwrap();
+    assert!(log.matches("authenticated again").count() >= 4, "{log}");
+    let hex: String = salted.iter().map(|b| format!("{b:02x}")).collect();
+    let list = format!("{salted:?}");
+    for secret in ["hunter2", &BASE64_STANDARD.encode(&salted), &hex, list.trim_matches(['[', ']'])] {
+        assert!(!log.contains(secret), "{secret}");
+    }
+}

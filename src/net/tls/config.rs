@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::secret::Secret;
+
 /// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -61,9 +63,9 @@ pub struct Tls {
     /// The file of this client's private key; it may be `certificate_file` too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
-    /// The same in PEM. It is serialised as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_pem: Option<String>,
+    /// The same in PEM. It is read, but never written out.
+    #[serde(skip_serializing)]
+    pub key_pem: Option<Secret>,
     /// The oldest version to speak. Default 1.2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
@@ -105,7 +107,7 @@ impl Tls {
     }
 
     /// [`client_certificate_files`](Self::client_certificate_files) with their contents.
-    pub fn client_certificate_pem(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
+    pub fn client_certificate_pem(mut self, certificate: impl Into<String>, key: impl Into<Secret>) -> Self {
         (self.certificate_pem, self.certificate_file) = (Some(certificate.into()), None);
         (self.key_pem, self.key_file) = (Some(key.into()), None);
         self
@@ -149,7 +151,7 @@ impl fmt::Debug for Tls {
             .field("certificate_file", &self.certificate_file)
             .field("certificate_pem", &given(&self.certificate_pem))
             .field("key_file", &self.key_file)
-            .field("key_pem", &given(&self.key_pem))
+            .field("key_pem", &self.key_pem)
             .field("min_version", &self.min_version)
             .field("max_version", &self.max_version)
             .field("danger_accept_any_certificate", &self.danger_accept_any_certificate)

@@ -5,6 +5,7 @@ use std::path::Path;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::super::secret::Secret;
 use super::Tls;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -28,7 +29,7 @@ pub(super) fn roots(tls: &Tls) -> Result<Vec<(CertificateDer<'static>, String)>>
 /// The client's certificate with its chain, and its key.
 pub(super) fn identity(tls: &Tls) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>> {
     let certificate = one(tls.certificate_file.as_deref(), tls.certificate_pem.as_deref(), "certificate")?;
-    let key = one(tls.key_file.as_deref(), tls.key_pem.as_deref(), "key")?;
+    let key = one(tls.key_file.as_deref(), tls.key_pem.as_ref().map(Secret::expose), "key")?;
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some((certificate.certificates()?, key.key()?))),
         (None, None) => Ok(None),
