@@ -4,10 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::{ClientConfig, WebPkiServerVerifier};
+use rustls::client::{ClientConfig, UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{RootCertStore, SupportedProtocolVersion};
 
 use super::failure::Failure;
 use super::verify::{Anything, Telling};
@@ -67,9 +67,9 @@ impl Connector {
             let message = format!("{peer} has no host name that a certificate could be for: correct the address");
             Error::new(ErrorKind::Tls, message).with_source(e)
         })?;
-        let begun = ClientConnection::new(self.config.clone(), name).map_err(Failure::Tls);
+        let begun = UnbufferedClientConnection::new(self.config.clone(), name).map_err(Failure::Tls);
         let secured = match begun {
-            Ok(connection) => stream::secure(connection.into(), transport).await,
+            Ok(connection) => stream::secure(connection, transport).await,
             Err(failure) => Err(failure),
         };
         secured.map_err(|failure| failure.in_words(peer, self.identified))

@@ -1,5 +1,5 @@
-//! TLS to the brokers. `config.rs` is what a user says, `connector.rs` what becomes of it for one cluster, `stream.rs` a
-//! connection's bytes, `failure.rs` what went wrong in words. [`Connection`](super::Connection) secures a stream right
+//! TLS to the brokers. `config.rs` is what a user says, `connector.rs` what becomes of it for one cluster, `session.rs`
+//! and `stream.rs` a connection's bytes, `failure.rs` what went wrong in words. [`Connection`](super::Connection) secures a stream right
 //! after dialling, and nothing behind it knows.
 
 #[cfg(not(feature = "tls"))]
@@ -11,6 +11,8 @@ mod connector;
 mod failure;
 #[cfg(feature = "tls")]
 mod pem;
+#[cfg(feature = "tls")]
+mod session;
 #[cfg(feature = "tls")]
 mod stream;
 #[cfg(all(test, feature = "tls"))]

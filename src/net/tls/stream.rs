@@ -1,94 +1,58 @@
-//! A connection's bytes under TLS, in two halves over one session. The reading half belongs to the connection's driver and
-//! reads the socket in large pieces; the writing half encrypts what callers hand over into full records and writes many at
-//! once. The session's lock is held for encrypting and decrypting, never across an await.
+//! A connection's bytes under TLS, in two halves over one session. The reading half belongs to the connection's driver, the
+//! writing half to whoever writes. The session's lock is held for encrypting and decrypting, never across an await.
 
 use std::future::poll_fn;
-use std::io::{self, BufRead as _, IoSlice, Write as _};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
-use rustls::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::failure::Failure;
+use super::session::{Session, Side};
 use crate::env::{Transport, lock};
 
-/// So much is read from the socket at once: four full records.
-const READ_SIZE: usize = 64 << 10;
-/// So much is encrypted ahead of what the socket has taken: eight full records.
-const WRITE_AHEAD: usize = 128 << 10;
-
-struct Session {
-    tls: Connection,
+struct Shared<S> {
+    session: Session<S>,
     io: Box<dyn AsyncWrite + Send + Unpin>,
     /// The socket takes nothing any more. Who reads learns why: the broker may have said so before it closed.
     broken: bool,
     /// What waits to be written came of reading, and the reader sees to it. All else is the writer's business, whose
     /// waker must stay with the socket.
     owed: bool,
+    /// What ended the session; told to who reads, after the bytes before it.
+    failed: Option<rustls::Error>,
 }
 
-struct Reader {
-    session: Arc<Mutex<Session>>,
+struct Reader<S> {
+    shared: Arc<Mutex<Shared<S>>>,
     io: Box<dyn AsyncRead + Send + Unpin>,
-    /// What the socket gave and the session has not taken: `start..end`.
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
-    /// Told after the bytes before it.
-    failed: Option<io::Error>,
     ended: bool,
 }
 
-struct Writer(Arc<Mutex<Session>>);
+struct Writer<S: Side>(Arc<Mutex<Shared<S>>>);
 
 /// Shakes hands. Dropping it closes the stream.
-pub(super) async fn secure(mut tls: Connection, transport: Transport) -> Result<Transport, Failure> {
-    tls.set_buffer_limit(Some(WRITE_AHEAD));
-    let session = Arc::new(Mutex::new(Session { tls, io: transport.writer, broken: false, owed: false }));
-    let buffer = vec![0; READ_SIZE].into_boxed_slice();
-    let (start, end, failed, ended) = (0, 0, None, false);
-    let mut reader = Reader { session: session.clone(), io: transport.reader, buffer, start, end, failed, ended };
-    let writer = Writer(session);
+pub(super) async fn secure<S: Side>(tls: S, transport: Transport) -> Result<Transport, Failure> {
+    let session = Session::new(tls);
+    let shared = Shared { session, io: transport.writer, broken: false, owed: false, failed: None };
+    let shared = Arc::new(Mutex::new(shared));
+    let mut reader = Reader { shared: shared.clone(), io: transport.reader, ended: false };
     poll_fn(|cx| reader.poll_handshake(cx)).await?;
-    Ok(Transport { reader: Box::new(reader), writer: Box::new(writer) })
+    Ok(Transport { reader: Box::new(reader), writer: Box::new(Writer(shared)) })
 }
 
-impl Session {
-    /// Takes encrypted bytes. Returns whether there will be more.
-    fn feed(&mut self, mut bytes: &[u8], start: &mut usize) -> io::Result<bool> {
-        let idle = !self.tls.wants_write();
-        let taken = self.tls.read_tls(&mut bytes)?;
-        *start += taken;
-        let processed = self.tls.process_new_packets();
-        self.owed |= idle && self.tls.wants_write();
-        processed.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-        Ok(taken > 0)
-    }
-
-    /// Moves decrypted bytes. It is no error that there are none.
-    fn drain(&mut self, into: &mut ReadBuf<'_>) {
-        while into.remaining() > 0 {
-            let mut reader = self.tls.reader();
-            let Ok(chunk @ [_, ..]) = reader.fill_buf() else { return };
-            let count = chunk.len().min(into.remaining());
-            into.put_slice(&chunk[..count]);
-            reader.consume(count);
-        }
-    }
-
+impl<S: Side> Shared<S> {
     /// Writes all encrypted bytes. Ready when the socket has them.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         if self.broken {
             return Poll::Pending;
         }
         let sent = self.poll_send_to_socket(cx);
         if let Poll::Ready(Err(e)) = &sent
-            && matches!(
-                e.kind(),
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
-            )
+            && matches!(e.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)
         {
             self.broken = true;
             return Poll::Pending;
@@ -97,98 +61,95 @@ impl Session {
     }
 
     fn poll_send_to_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.tls.wants_write() {
-            match self.tls.write_tls(&mut Socket { io: &mut self.io, cx }) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-                Err(e) => return Poll::Ready(Err(e)),
+        while !self.session.to_send().is_empty() {
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, self.session.to_send()))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.session.sent(count);
         }
         self.owed = false;
         Pin::new(&mut self.io).poll_flush(cx)
     }
+
+    /// The session is over; who reads is told.
+    fn fail(&mut self, error: rustls::Error) {
+        self.failed.get_or_insert(error);
+        self.broken = true;
+    }
 }
 
-impl Reader {
+impl<S: Side> Reader<S> {
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
             {
-                let mut session = lock(&self.session);
-                let sent = session.poll_send(cx).map_err(|e| Failure::lost(&e))?;
-                if !session.tls.is_handshaking() {
+                let mut shared = lock(&self.shared);
+                let shaken = shared.session.shake_hands();
+                let sent = shared.poll_send(cx).map_err(|e| Failure::lost(&e));
+                // The broker gets to know why, if it still listens.
+                shaken.map_err(Failure::Tls)?;
+                let sent = sent?;
+                if !shared.session.is_handshaking() {
                     return sent.map(Ok);
                 }
             }
             if ready!(self.poll_fill(cx)).map_err(|e| Failure::lost(&e))? == 0 {
                 return Poll::Ready(Err(Failure::Closed));
             }
-            let mut session = lock(&self.session);
-            while self.start < self.end && session.tls.is_handshaking() {
-                if let Err(e) = session.feed(&self.buffer[self.start..self.end], &mut self.start) {
-                    // The broker gets to know why, if it still listens.
-                    let _alert = session.poll_send(cx);
-                    return Poll::Ready(Err(Failure::lost(&e)));
-                }
-            }
         }
     }
 
-    /// Reads from the socket; only when all was taken that it gave before.
+    /// Reads from the socket.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut space = ReadBuf::new(&mut self.buffer);
+        let mut shared = lock(&self.shared);
+        let mut space = ReadBuf::new(shared.session.space());
+        if space.capacity() == 0 {
+            return Poll::Ready(Err(wrapped(rustls::Error::PeerSentOversizedRecord)));
+        }
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut space))?;
-        (self.start, self.end) = (0, space.filled().len());
-        Poll::Ready(Ok(self.end))
+        let count = space.filled().len();
+        shared.session.received(count);
+        Poll::Ready(Ok(count))
     }
 
-    /// Decrypts what is there, as far as there is room for it.
-    fn decrypt(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) {
-        let mut session = lock(&self.session);
-        session.drain(into);
-        while into.remaining() > 0 && self.start < self.end {
-            match session.feed(&self.buffer[self.start..self.end], &mut self.start) {
-                Ok(true) => session.drain(into),
-                Ok(false) => {
-                    self.ended = true;
-                    break;
-                }
-                Err(e) => {
-                    self.failed = Some(e);
-                    break;
-                }
-            }
+    /// Decrypts what is there. Whether the session is over then.
+    fn decrypt(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> bool {
+        let mut shared = lock(&self.shared);
+        let idle = shared.session.to_send().is_empty();
+        let read = shared.session.read(into);
+        shared.owed |= idle && !shared.session.to_send().is_empty();
+        if shared.owed {
+            // Answers of TLS itself, alerts among them. Whatever is in the way shows when reading or writing.
+            let _sent = shared.poll_send(cx);
         }
-        if session.owed {
-            // Whatever is in the way shows when reading or writing.
-            let _sent = session.poll_send(cx);
+        if let Err(error) = read {
+            shared.fail(error);
         }
+        shared.session.has_ended() || shared.failed.is_some()
     }
 }
 
-impl AsyncRead for Reader {
+impl<S: Side> AsyncRead for Reader<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         loop {
-            if self.failed.is_none() && !self.ended {
-                self.decrypt(cx, into);
-            }
+            let over = self.ended || self.decrypt(cx, into);
             if into.filled().len() > before || into.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(error) = self.failed.take() {
+            if over {
                 self.ended = true;
-                return Poll::Ready(Err(error));
+                let failed = lock(&self.shared).failed.take();
+                return Poll::Ready(failed.map_or(Ok(()), |error| Err(wrapped(error))));
             }
-            if self.ended {
-                return Poll::Ready(Ok(()));
+            if ready!(self.poll_fill(cx))? == 0 {
+                self.ended = true;
             }
-            self.ended = ready!(self.poll_fill(cx))? == 0;
         }
     }
 }
 
-impl AsyncWrite for Writer {
+impl<S: Side> AsyncWrite for Writer<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
@@ -201,11 +162,19 @@ impl AsyncWrite for Writer {
         if parts.iter().all(|part| part.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        let mut session = lock(&self.0);
+        let mut shared = lock(&self.0);
         loop {
-            let taken = session.tls.writer().write_vectored(parts)?;
-            let sent = session.poll_send(cx);
-            match (taken, sent) {
+            if shared.broken {
+                return Poll::Pending;
+            }
+            let taken = match shared.session.write(parts) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    shared.fail(error);
+                    return Poll::Pending;
+                }
+            };
+            match (taken, shared.poll_send(cx)) {
                 (_, Poll::Ready(Err(e))) => return Poll::Ready(Err(e)),
                 (1.., _) => return Poll::Ready(Ok(taken)),
                 (0, Poll::Pending) => return Poll::Pending,
@@ -223,45 +192,24 @@ impl AsyncWrite for Writer {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut session = lock(&self.0);
-        session.tls.send_close_notify();
-        ready!(session.poll_send(cx))?;
-        Pin::new(&mut session.io).poll_shutdown(cx)
+        let mut shared = lock(&self.0);
+        shared.session.close().map_err(wrapped)?;
+        ready!(shared.poll_send(cx))?;
+        Pin::new(&mut shared.io).poll_shutdown(cx)
     }
 }
 
 /// Says goodbye, if the socket takes it at once.
-impl Drop for Writer {
+impl<S: Side> Drop for Writer<S> {
     fn drop(&mut self) {
-        let mut session = lock(&self.0);
-        session.tls.send_close_notify();
-        let _sent = session.poll_send(&mut Context::from_waker(Waker::noop()));
+        let mut shared = lock(&self.0);
+        if !shared.broken && shared.session.close().is_ok() {
+            let _sent = shared.poll_send(&mut Context::from_waker(Waker::noop()));
+        }
     }
 }
 
-/// The socket as rustls writes to it.
-struct Socket<'a, 'b> {
-    io: &'a mut (dyn AsyncWrite + Send + Unpin),
-    cx: &'a mut Context<'b>,
-}
-
-fn blocking<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
-    match polled {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-    }
-}
-
-impl io::Write for Socket<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        blocking(Pin::new(&mut *self.io).poll_write(self.cx, bytes))
-    }
-
-    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        blocking(Pin::new(&mut *self.io).poll_write_vectored(self.cx, parts))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        blocking(Pin::new(&mut *self.io).poll_flush(self.cx))
-    }
+/// As it travels through streams, for [`Failure::of`].
+fn wrapped(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use dispatcher_testcontainers::certificates::{self, Identity};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::UnbufferedStatus;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -30,10 +32,22 @@ fn server(identity: Identity) -> Arc<ServerConfig> {
     Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
 }
 
+impl super::session::Side for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        (**self).is_handshaking()
+    }
+}
+
 /// The server's end of a connection, over the same streams.
 async fn accept(peer: Peer, config: Arc<ServerConfig>) -> Transport {
-    let tls = ServerConnection::new(config).unwrap();
-    super::stream::secure(tls.into(), Transport::new(peer.stream)).await.unwrap()
+    let tls = UnbufferedServerConnection::new(config).unwrap();
+    super::stream::secure(tls, Transport::new(peer.stream)).await.unwrap()
 }
 
 fn refusal(tls: Tls) -> String {
@@ -188,9 +202,9 @@ async fn certificates_are_checked_against_the_host_that_was_dialled() {
         let net = Net::default();
         let config = server(identity);
         net.listen("kafka", 9092, move |peer| {
-            let tls = ServerConnection::new(config.clone()).unwrap();
+            let tls = UnbufferedServerConnection::new(config.clone()).unwrap();
             async move {
-                let refused = super::stream::secure(tls.into(), Transport::new(peer.stream)).await;
+                let refused = super::stream::secure(tls, Transport::new(peer.stream)).await;
                 assert!(refused.is_err(), "the client says why it goes");
             }
         });
@@ -236,6 +250,40 @@ async fn connections_of_one_cluster_resume_each_others_sessions() {
         }
         assert_eq!(full.load(Ordering::SeqCst), 1);
     }
+}
+
+/// Kafka's brokers change keys after 2^37 bytes, and ask the client to do so too.
+#[tokio::test]
+async fn keys_that_the_broker_changes_are_followed_while_both_sides_write() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut stream = rustls::StreamOwned::new(ServerConnection::new(server(certificates::GOOD)).unwrap(), stream);
+        let mut piece = vec![0; 50_000];
+        for round in 0..200 {
+            stream.read_exact(&mut piece).unwrap();
+            assert!(piece.iter().all(|&byte| byte == round));
+            stream.write_all(&piece).unwrap();
+            stream.conn.refresh_traffic_keys().unwrap();
+            stream.write_all(&piece).unwrap();
+            stream.flush().unwrap();
+        }
+    });
+    let connector = Connector::new(&trusting()).unwrap();
+    let transport = Env::system().dial("localhost", port).await.unwrap();
+    let mut secured = connector.secure(transport, "localhost", "localhost").await.unwrap();
+    let work = async {
+        for round in 0..200u8 {
+            let piece = [round; 50_000];
+            secured.writer.write_all(&piece).await.unwrap();
+            secured.writer.flush().await.unwrap();
+            let mut read = vec![0; 100_000];
+            secured.reader.read_exact(&mut read).await.unwrap();
+            assert!(read.iter().all(|&byte| byte == round));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), work).await.unwrap();
 }
 
 #[test]
