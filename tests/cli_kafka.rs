@@ -123,7 +123,8 @@ fn a_properties_file_takes_every_command_to_brokers_that_want_tls_and_a_password
         std::fs::write(dir.join("client.properties"), properties(password)).unwrap();
         std::fs::write(dir.join("stdin"), stdin).unwrap();
         dispatcher()
-            .args(["--command-config", dir.join("client.properties").to_str().unwrap()])
+            // Handshakes take their time on a busy machine, and more so in an emulator.
+            .args(["--timeout", "60s", "--command-config", dir.join("client.properties").to_str().unwrap()])
             .args(line.split_whitespace().map(|word| word.replace("TOPIC", &topic)))
             .env_remove("KAFKA_BROKERS")
             .stdin(std::fs::File::open(dir.join("stdin")).unwrap())
