@@ -2,21 +2,35 @@
 //! producing to a real broker costs.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use dispatcher::Compression;
+
+const CODECS: [(&str, Compression); 5] = [
+    ("none", Compression::None),
+    ("gzip", Compression::Gzip),
+    ("snappy", Compression::Snappy),
+    ("lz4", Compression::Lz4),
+    ("zstd", Compression::Zstd),
+];
+
 fn main() {
-    println!("ns per record    append   seal   parse");
-    for (size, lz4) in [(100, false), (100, true), (1024, false), (1024, true)] {
-        let [append, seal, parse] = dispatcher::bench::records(1_000_000, size, lz4);
-        let codec = if lz4 { "lz4" } else { "none" };
-        println!("{size:>5} B {codec:<5} {append:>10.1} {seal:>6.1} {parse:>7.1}");
+    println!("ns per record     append   seal   parse   bytes on the wire");
+    for size in [100, 1024] {
+        for (name, codec) in CODECS {
+            // Batches of a megabyte, and of a few records, as they are sent without load.
+            for batch in [1_000_000, 4_000] {
+                let [append, seal, parse, wire] = dispatcher::bench::records(500_000, size, codec, batch);
+                println!("{size:>5} B {name:<6} {append:>10.1} {seal:>6.1} {parse:>7.1} {wire:>8.1} in {batch}");
+            }
+        }
     }
     let var = |name: &str| std::env::var(name).ok();
     if let (Some(brokers), Some(topic)) = (var("BROKERS"), var("TOPIC")) {
         let number = |name: &str, default: usize| var(name).and_then(|n| n.parse().ok()).unwrap_or(default);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (count, size, lz4) =
-            (number("COUNT", 1_000_000), number("SIZE", 100), var("CODEC").as_deref() == Some("lz4"));
+        let (count, size, wanted) = (number("COUNT", 1_000_000), number("SIZE", 100), var("CODEC").unwrap_or_default());
+        let codec = CODECS.iter().find(|(name, _)| *name == wanted).map_or(Compression::None, |(_, codec)| *codec);
         let linger = number("LINGER", 5) as u64;
-        runtime.block_on(dispatcher::bench::produce(&brokers, &topic, number("ROUNDS", 3), count, size, lz4, linger));
+        runtime.block_on(dispatcher::bench::produce(&brokers, &topic, number("ROUNDS", 3), count, size, codec, linger));
         runtime.block_on(dispatcher::bench::latency(&brokers, &topic, 1000));
     }
 }

@@ -15,17 +15,18 @@ use crate::client::{ClientConfig, Cluster};
 use crate::env::Env;
 use crate::wire::records::{self, BatchBuilder, Compression, Cursor, Limits, NO_PRODUCER};
 
-/// Records of `size` bytes, in batches of 1 MB, until at least `count` are done: ns per record for appending, for
-/// sealing (compression, checksum) and for reading again.
-pub fn records(count: u32, size: usize, lz4: bool) -> [f64; 3] {
-    let value: Vec<u8> = (0..size).map(|i| b'0' + (i * 7 % 10) as u8).collect();
-    let compression = if lz4 { Compression::Lz4 } else { Compression::None };
+/// Records of `size` bytes, in batches of `limit` bytes, until at least `count` are done: ns per record for appending,
+/// for sealing (compression, checksum) and for reading again, and its bytes on the wire.
+pub fn records(count: u32, size: usize, compression: Compression, limit: usize) -> [f64; 4] {
+    let values = payloads(size);
     let (mut took, mut done) = ([Duration::ZERO; 3], 0);
+    let mut wire = 0;
     let mut buffer = BytesMut::new();
     while done < count {
         let begun = Instant::now();
-        let mut builder = BatchBuilder::new(1_000_000, buffer);
-        while builder.try_append(1_700_000_000_000, None, Some(black_box(&value)), &[]).is_ok() {}
+        let mut builder = BatchBuilder::new(limit, buffer);
+        let mut values = values.iter().cycle();
+        while builder.try_append(1_700_000_000_000, None, values.next().map(|v| &black_box(v)[..]), &[]).is_ok() {}
         let appended = Instant::now();
         let batch = builder.finish(compression).unwrap();
         let header = batch.stamp(NO_PRODUCER);
@@ -44,9 +45,25 @@ pub fn records(count: u32, size: usize, lz4: bool) -> [f64; 3] {
         took[1] += sealed - appended;
         took[2] += read - joined;
         done += batch.count();
+        wire += batch.size();
         buffer = batch.into_body().try_into_mut().unwrap_or_default();
     }
-    took.map(|t| t.as_nanos() as f64 / f64::from(done))
+    let [append, seal, parse] = took.map(|t| t.as_nanos() as f64 / f64::from(done));
+    [append, seal, parse, wire as f64 / f64::from(done)]
+}
+
+/// Like JSON, with random digits.
+fn payloads(size: usize) -> Vec<Vec<u8>> {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let text = |_| {
+        let mut text = String::from("{\"id\":");
+        while text.len() < size {
+            text.push_str(&format!("{},\"amount\":", rng.u32(..)));
+        }
+        text.truncate(size);
+        text.into_bytes()
+    };
+    (0..4096).map(text).collect()
 }
 
 async fn producer(brokers: &str, config: ProducerConfig) -> Producer {
@@ -57,22 +74,20 @@ async fn producer(brokers: &str, config: ProducerConfig) -> Producer {
 }
 
 /// Sends `count` records and waits for every acknowledgement; returns seconds.
-pub async fn produce(brokers: &str, topic: &str, rounds: usize, count: usize, size: usize, lz4: bool, linger_ms: u64) {
-    let compression = if lz4 { Compression::Lz4 } else { Compression::None };
-    let config = ProducerConfig { linger: Duration::from_millis(linger_ms), compression, ..ProducerConfig::default() };
+pub async fn produce(
+    brokers: &str,
+    topic: &str,
+    rounds: usize,
+    count: usize,
+    size: usize,
+    codec: Compression,
+    linger_ms: u64,
+) {
+    let (linger, packing) = (Duration::from_millis(linger_ms), codec.into());
+    let config = ProducerConfig { linger, packing, ..ProducerConfig::default() };
     let producer = producer(brokers, config).await;
     let topic = producer.topic(topic).await.unwrap();
-    let mut rng = fastrand::Rng::with_seed(1);
-    let payloads: Vec<Vec<u8>> = (0..4096)
-        .map(|_| {
-            let mut text = String::from("{\"id\":");
-            while text.len() < size {
-                text.push_str(&format!("{},\"amount\":", rng.u32(..)));
-            }
-            text.truncate(size);
-            text.into_bytes()
-        })
-        .collect();
+    let payloads = payloads(size);
     let partitions = topic.partitions() as usize;
     for round in 0..rounds {
         let (begun, cpu_before) = (Instant::now(), cpu());

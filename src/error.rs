@@ -37,6 +37,9 @@ pub enum ErrorKind {
     CorruptBatch,
     /// Authentication or authorization was refused.
     Auth,
+    /// TLS with a broker cannot come about: its certificate is not to be trusted or not for this host, it refuses ours, or
+    /// the two have no version in common. No retry mends it.
+    Tls,
     /// The group refused this member for good (fenced, inconsistent protocol, invalid id).
     Group,
     /// A handler returned an error or panicked.
@@ -73,7 +76,13 @@ impl Error {
 
     /// An error the broker answered with. `context` names the call and its subject, such as `Produce to orders-3`.
     pub(crate) fn from_code(code: ErrorCode, context: impl fmt::Display) -> Self {
-        let message = format!("{context}: the broker answered {} ({})", code.name(), code.0);
+        let advice = match code {
+            ErrorCode::UNSUPPORTED_COMPRESSION_TYPE => {
+                ": it is older than Kafka 2.1 and knows no zstd, so choose another compression or upgrade it"
+            }
+            _ => "",
+        };
+        let message = format!("{context}: the broker answered {} ({}){advice}", code.name(), code.0);
         Self(Arc::new(Inner {
             kind: code.kind(),
             code: Some(code),
@@ -87,6 +96,12 @@ impl Error {
     pub(crate) fn wrap(self, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         let (code, retriable) = (self.0.code, self.0.retriable);
         Self(Arc::new(Inner { kind, code, retriable, message: message.into(), source: Some(Arc::new(self)) }))
+    }
+
+    /// The same error with the broker's code, for one that sums up several.
+    pub(crate) fn with_code(self, code: Option<ErrorCode>) -> Self {
+        let Inner { kind, retriable, ref message, ref source, .. } = *self.0;
+        Self(Arc::new(Inner { kind, code, retriable, message: message.clone(), source: source.clone() }))
     }
 
     /// Attaches a cause.
@@ -127,11 +142,17 @@ impl Error {
             ErrorKind::MaybeWritten => "maybe_written",
             ErrorKind::CorruptBatch => "corrupt_batch",
             ErrorKind::Auth => "auth",
+            ErrorKind::Tls => "tls",
             ErrorKind::Group => "group",
             ErrorKind::Handler => "handler",
             ErrorKind::Closed => "closed",
             ErrorKind::Broker => "broker",
         }
+    }
+
+    /// Whether a broker and this client do not come together, for reasons that lie in settings of either.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Auth | ErrorKind::Tls)
     }
 
     /// Whether the same call may succeed later without any change.

@@ -32,8 +32,9 @@
 //! chosen. Every wait has a limit and every buffer a bound; each option's documentation names its default.
 //!
 //! # Cargo features
-//! - `lz4` (default): LZ4 compression.
+//! - `gzip`, `lz4`, `snappy`, `zstd` (default): compression of batches, none of it in C; see [`Compression`].
 //! - `monitor-host` (default): [`Builder::monitor_host`], consume status from an HTTP service.
+//! - `tls` (default): [`Tls`], connections that are encrypted and checked.
 //! - `embedded`: the module [`embedded`], a Kafka cluster inside this process for tests and quick starts.
 //! - `metrics`: what is sent, handled and late, through the `metrics` facade; see [`telemetry`].
 //! - `rskafka`: `Backend::Rskafka`, another Kafka client behind the same interface.
@@ -76,20 +77,27 @@ pub mod telemetry;
 mod wire;
 mod worker;
 
+/// rustls, in the version in use here: what [`Tls::crypto_provider`] takes is of it.
+#[cfg(feature = "tls")]
+pub use rustls;
+
 pub use client::fetch::OnBadBatch;
 pub use client::{Isolation, TopicId};
 pub use dispatcher::{
-    And, Backend, Builder, CallbackError, CallbackErrors, Config, ConsumeStatus, CreateTopics, Delivery, Dispatcher,
-    Errors, Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json, Message, MonitorLag, Origin,
-    Outcome, PartitionStatus, PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo, Resubscribe, Resubscription,
-    Route, Routes, SendForReceipt, SendForReceipts, SendMessage, SendReport, StatusSource, Stopped, Subscribe,
-    Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
+    And, Backend, Builder, CallbackError, CallbackErrors, CompressionLevels, Config, ConsumeStatus, CreateTopics,
+    Delivery, Dispatcher, Errors, Events, Failure, FromMessage, GroupDescription, GroupInfo, GroupMember, Json,
+    Message, MonitorLag, Origin, Outcome, PartitionStatus, PartitionerKind, Payload, PendingReceipts, Receipt, ResetTo,
+    Resubscribe, Resubscription, Route, Routes, SendForReceipt, SendForReceipts, SendMessage, SendReport, StatusSource,
+    Stopped, Subscribe, Subscription, Topic, TopicDefaults, TopicInfo, TopicProgress,
 };
 #[cfg(feature = "logging")]
 pub use dispatcher::{init_logging, init_logging_with_internals};
 pub use envelope::Envelope;
 pub use error::{Error, ErrorKind, Result};
 pub use group::Assignor;
+pub use net::Secret;
+pub use net::sasl::{OauthToken, Sasl};
+pub use net::tls::{Tls, TlsVersion};
 pub use partitioner::{Murmur2, Partitioner, SaramaHash};
 pub use wire::records::Compression;
 pub use worker::{OnFailure, Order, RetryPolicy, StartAt, SubscriptionEvent};
@@ -98,7 +106,9 @@ pub use worker::{OnFailure, Order, RetryPolicy, StartAt, SubscriptionEvent};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::wire::fuzzing::{consumer_protocol, headers, record_batches, requests, responses};
+    pub use crate::wire::fuzzing::{
+        consumer_protocol, gzip, headers, lz4, record_batches, requests, responses, snappy, zstd,
+    };
 }
 
 /// The READMEs' examples are tests.

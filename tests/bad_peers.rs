@@ -162,15 +162,17 @@ async fn a_bad_crc_stops_the_partition_with_its_offset_and_is_never_committed_pa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_decompression_bomb_stops_the_partition_within_bounded_memory() {
+async fn a_decompression_bomb_of_each_codec_stops_its_partition_within_bounded_memory() {
     let Some(kafka) = Kafka::builder().version(KAFKA_4).start_or_skip() else { return };
-    let topic = unique("bomb");
-    poisoned(&kafka, &topic, |segment| {
-        let batches = segment::batches(segment);
-        let bomb = segment::lz4_bomb(1, 512 << 20);
-        segment.splice(batches[1].start.., bomb);
-    })
-    .await;
+    for codec in 1..=4 {
+        let topic = unique("bomb");
+        poisoned(&kafka, &topic, |segment| {
+            let batches = segment::batches(segment);
+            let bomb = segment::bomb(codec, 1, 512 << 20);
+            segment.splice(batches[1].start.., bomb);
+        })
+        .await;
+    }
 }
 
 /// Three messages in batches of their own; `spoil` makes the second unreadable on the broker's disk.

@@ -1,16 +1,28 @@
-//! The command-line tool on a real broker: what scripts rely on.
-#![cfg(feature = "cli")]
+//! The command-line tool on a real broker: what scripts rely on. `DISPATCHER_PROGRAM` names another program than this
+//! build's, with the words before it: one for another machine, under what runs it here (`.ci/cross`).
+#![cfg(all(feature = "cli", feature = "tls"))]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
+#[cfg(unix)]
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
-use dispatcher_testcontainers::{Kafka, SharedKafka};
+use dispatcher_testcontainers::{Kafka, Listener, SharedKafka, certificates};
 use serde_json::Value;
 
 struct Cli {
     kafka: SharedKafka,
     topic: String,
+}
+
+/// The program under test.
+fn dispatcher() -> Command {
+    let Ok(line) = std::env::var("DISPATCHER_PROGRAM") else { return Command::new(env!("CARGO_BIN_EXE_dispatcher")) };
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
+    command
 }
 
 /// A topic of its own with 3 partitions; None where there is no Kafka.
@@ -23,7 +35,7 @@ fn cli(name: &str) -> Option<Cli> {
 
 impl Cli {
     fn spawn(&self, line: &str) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_dispatcher"))
+        dispatcher()
             .args(line.split_whitespace().map(|word| word.replace("TOPIC", &self.topic)))
             .env("KAFKA_BROKERS", self.kafka.bootstrap())
             .stdin(Stdio::piped())
@@ -89,6 +101,56 @@ fn bytes_keys_headers_and_tombstones_come_out_as_they_went_in() {
 }
 
 #[test]
+fn a_properties_file_takes_every_command_to_brokers_that_want_tls_and_a_password() {
+    const PASSWORD: &str = "one espresso";
+    let kafka = Kafka::builder().secured(Listener::sasl_ssl("DOOR")).user("alice", PASSWORD).shared_or_skip();
+    let Some(kafka) = kafka else { return };
+    let topic = format!("cli-door-{}", std::process::id());
+    let dir = std::env::temp_dir().join(&topic);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("ca.pem"), certificates::CA).unwrap();
+    // A forward slash is one on Windows too.
+    let properties = |password: &str| {
+        format!(
+            "bootstrap.servers={}\nsecurity.protocol=SASL_SSL\nssl.truststore.type=PEM\nssl.truststore.location={}/ca.pem\n\
+             sasl.mechanism=SCRAM-SHA-512\nsasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \
+             username=\"alice\" password=\"{password}\";\n",
+            kafka.listener("DOOR"),
+            dir.display(),
+        )
+    };
+    let run = |line: &str, password: &str, stdin: &str| {
+        std::fs::write(dir.join("client.properties"), properties(password)).unwrap();
+        std::fs::write(dir.join("stdin"), stdin).unwrap();
+        dispatcher()
+            // Handshakes take their time on a busy machine, and more so in an emulator.
+            .args(["--timeout", "60s", "--command-config", dir.join("client.properties").to_str().unwrap()])
+            .args(line.split_whitespace().map(|word| word.replace("TOPIC", &topic)))
+            .env_remove("KAFKA_BROKERS")
+            .stdin(std::fs::File::open(dir.join("stdin")).unwrap())
+            .output()
+            .unwrap()
+    };
+    let ok = |line: &str, stdin: &str| {
+        let output = run(&format!("{line} --json"), PASSWORD, stdin);
+        assert_eq!(output.status.code(), Some(0), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        rows(&output)
+    };
+    let sent = ok("send TOPIC --create --partitions 3 --replicas 1 --key k", "one\ntwo\nthree\n");
+    assert_eq!(sent.len(), 3);
+    let got = ok("subscribe TOPIC --group g --until-end", "");
+    assert_eq!(got.iter().map(|row| row["value"].as_str().unwrap()).collect::<Vec<_>>(), ["one", "two", "three"]);
+    let status = ok("status TOPIC g", "").remove(0);
+    assert_eq!((&status["total_lag"], &status["state"]), (&0.into(), &"Empty".into()));
+
+    let refused = run("status TOPIC g", "two espressos", "");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("alice") && !said.contains("espresso"), "{said}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn a_failed_line_is_reported_and_the_others_are_sent() {
     let Some(cli) = cli("failed") else { return };
     let output = cli.run("send TOPIC --partition 7 --json", b"a\nb\n");
@@ -142,6 +204,19 @@ fn a_program_handles_messages_and_its_failures_are_errors() {
     let missing = cli.run("subscribe TOPIC --group m -- /no/such/program", b"");
     assert_eq!(missing.status.code(), Some(1));
     std::fs::remove_file(script).unwrap();
+}
+
+#[test]
+fn a_program_is_found_in_path_and_its_status_counts() {
+    let Some(cli) = cli("status") else { return };
+    cli.ok("send TOPIC --key k", b"1\n2\n");
+    let windows = std::env::var("DISPATCHER_PROGRAM").is_ok_and(|line| line.ends_with(".exe"));
+    let (fails, works) = if windows { ("cmd /c exit 3", "cmd /c exit 0") } else { ("false", "true") };
+    let failed = rows(&cli.run(&format!("subscribe TOPIC --group f --until-end --json -- {fails}"), b""));
+    assert!(failed.len() == 2 && failed.iter().all(|row| row["error"].as_str().unwrap().contains("exit status")));
+    let worked = rows(&cli.run(&format!("subscribe TOPIC --group w --until-end --json -- {works}"), b""));
+    assert!(worked.len() == 2 && worked.iter().all(|row| row["error"].is_null()), "{worked:?}");
+    assert_eq!(cli.ok("status TOPIC w", b"")[0]["total_lag"], 0);
 }
 
 impl Cli {

@@ -62,7 +62,6 @@ fn wrong_usage_is_2_and_says_what_is_wrong() {
 #[test]
 fn what_comes_later_is_refused_by_name_before_anything_is_done() {
     for (line, names) in [
-        ("-b h:1 send t --compression zstd", "zstd"),
         ("-b h:1 subscribe t --group g --protocol consumer", "--protocol"),
         ("-b h:1 subscribe t --group g --start-at yesterday", "how long ago"),
         ("-b h:1 subscribe t --group g --start-at oldest --skip-existing", "--skip-existing"),

@@ -16,23 +16,35 @@ use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_client_writes_every_client_reads() {
+    every_client_reads(&[&["lz4", "none"]]).await;
+}
+
+/// Java writes snappy in xerial's framing, the others as raw blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_client_compresses_by_any_codec_every_client_reads() {
+    every_client_reads(&[&["gzip"], &["snappy"], &["zstd"]]).await;
+}
+
+/// Every client writes by each of these lists of codecs, and then reads all of it.
+async fn every_client_reads(codecs: &[&[&str]]) {
     let (librdkafka, java, franz) = (Librdkafka::or_skip(), Java::or_skip(), Franz::or_skip());
     let mut writers = vec!["dispatcher"];
     writers.extend(librdkafka.as_ref().map(|_| "librdkafka"));
     writers.extend(java.as_ref().map(|_| "Java"));
     writers.extend(franz.as_ref().map(|_| "franz-go"));
-    let expected: Vec<_> = writers.iter().flat_map(|writer| messages(writer)).collect();
+    let rounds: Vec<_> = codecs.iter().flat_map(|codecs| writers.iter().map(move |writer| (writer, codecs))).collect();
+    let expected: Vec<_> = rounds.iter().flat_map(|(writer, _)| messages(writer)).collect();
     let count = expected.len();
     on_both(json!(writers.len()), async |to| {
         let (bootstrap, topic) = (to.bootstrap.as_str(), &unique("written"));
         ours::create_topics(bootstrap, &[topic], 1).await;
-        for writer in &writers {
+        for (writer, codecs) in &rounds {
             let messages = messages(writer);
-            match *writer {
-                "librdkafka" => librdkafka.as_ref().unwrap().write(bootstrap, topic, &messages),
-                "Java" => java.as_ref().unwrap().write(bootstrap, topic, &messages),
-                "franz-go" => franz.as_ref().unwrap().write(bootstrap, topic, &messages),
-                _ => ours::write(bootstrap, topic, &messages).await,
+            match **writer {
+                "librdkafka" => librdkafka.as_ref().unwrap().write(bootstrap, topic, &messages, &codecs),
+                "Java" => java.as_ref().unwrap().write(bootstrap, topic, &messages, &codecs),
+                "franz-go" => franz.as_ref().unwrap().write(bootstrap, topic, &messages, &codecs),
+                _ => ours::write(bootstrap, topic, &messages, &codecs).await,
             }
         }
         for reader in &writers {

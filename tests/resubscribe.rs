@@ -91,13 +91,17 @@ async fn the_limit_counts_failures_in_a_row_and_ends_with_the_last() {
     let kept = scene.keep_up(3);
     let mut errors = kept.errors();
     let error = kept.join().await.unwrap_err();
+    assert!(kept.is_ended());
     assert!(matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout), "{error}");
     assert_eq!(*scene.failures.lock().unwrap(), [1, 2]);
     let mut told = 0;
-    while errors.next().await.is_some() {
+    let mut last = String::new();
+    while let Some(failure) = errors.next().await {
         told += 1;
+        last = failure.error().to_string();
     }
-    assert_eq!(told, 2, "the tries before the last");
+    assert_eq!(last, error.to_string());
+    assert_eq!(told, 3, "each try, the last one too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,6 +125,78 @@ async fn a_handler_that_fails_under_stop_ends_it_for_good() {
     let error = kept.join().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Handler);
     assert!(scene.failures.lock().unwrap().is_empty());
+}
+
+/// The topic would have three replicas, and one broker is up.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_half_up_is_waited_for_as_one_that_is_down() {
+    let cluster = EmbeddedCluster::builder().brokers(3).seed(7).start().await.unwrap();
+    let dispatcher = Dispatcher::builder(cluster.brokers()).network(&cluster.network()).connect_lazily().unwrap();
+    assert!(cluster.stop_broker(2) && cluster.stop_broker(3));
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |text: String| std::future::ready(told.send(text).map_err(|_| std::io::Error::other("gone")));
+    let subscribe = dispatcher.subscribe("orders", handler).group("kitchen");
+    let kept = subscribe.resubscribe(1_000, |_| Duration::from_secs(10)).start().unwrap();
+    let mut errors = kept.errors();
+    for _ in 0..3 {
+        let failure = errors.next().await.unwrap();
+        assert_eq!(failure.error().kind(), ErrorKind::InvalidConfig, "{failure:?}");
+    }
+    for broker in [2, 3] {
+        cluster.start_broker(broker).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    dispatcher.send("orders", "one").await.unwrap();
+    assert_eq!(hears.recv().await.unwrap(), "one");
+    kept.stop().await.unwrap();
+    while errors.next().await.is_some() {}
+
+    // The same is final when it is the last of a row.
+    let again = dispatcher.subscribe("other", async |_: String| Ok::<(), std::io::Error>(())).group("kitchen");
+    assert!(cluster.stop_broker(2) && cluster.stop_broker(3));
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let kept = again.resubscribe(2, |_| HOUR).start().unwrap();
+    assert_eq!(kept.join().await.unwrap_err().kind(), ErrorKind::InvalidConfig);
+}
+
+/// What its handlers say while it stops is told, and then the streams end.
+#[tokio::test(start_paused = true)]
+async fn its_errors_end_with_it_however_it_ends() {
+    let scene = Scene::new().await;
+    let handler = async |_: String| {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        Err(std::io::Error::other("no beans"))
+    };
+    let subscribe = || scene.dispatcher.subscribe("orders", handler).group("kitchen");
+    let kept = subscribe().resubscribe(5, |_| HOUR).start().unwrap();
+    scene.dispatcher.send("orders", "one").await.unwrap();
+    while kept.current().is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let mut errors = kept.errors();
+    kept.stop().await.unwrap();
+    assert!(errors.next().await.is_some_and(|e| e.error().to_string().contains("no beans")));
+    assert!(errors.next().await.is_none());
+
+    // Dropped: between two tries, and while it runs.
+    scene.down();
+    let kept = subscribe().resubscribe(5, |_| HOUR).start().unwrap();
+    let mut errors = kept.errors();
+    assert!(errors.next().await.is_some());
+    drop(kept);
+    assert!(errors.next().await.is_none());
+    scene.up().await;
+    let kept = subscribe().resubscribe(5, |_| HOUR).start().unwrap();
+    let mut errors = kept.errors();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(kept.current().is_some());
+    drop(kept);
+    while errors.next().await.is_some() {}
+    let kept = subscribe().resubscribe(5, |_| HOUR).start().unwrap();
+    let mut errors = kept.errors();
+    drop(kept);
+    assert!(errors.next().await.is_none(), "before it began");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dispatcher::embedded::EmbeddedCluster;
+use dispatcher::embedded::{Api, EmbeddedCluster, ErrorCode, Fault};
 use dispatcher::{Dispatcher, Error, ErrorKind, Message, OnFailure, RetryPolicy, Subscription};
 use tokio::time::Instant;
 
@@ -192,6 +192,35 @@ async fn what_waits_in_a_retry_topic_survives_its_member() {
     assert_eq!(second.stop().await.unwrap().unfinished(), 0);
 }
 
+/// Beside its commit, once, and until that is over.
+#[tokio::test(start_paused = true)]
+async fn who_looks_from_outside_learns_until_when_a_retry_topic_waits() {
+    let (cluster, dispatcher) = start().await;
+    let policy = OnFailure::Retry(RetryPolicy::new(0).through_topics([600 * SECOND, 5 * SECOND]));
+    let subscription = subscribe(&dispatcher, policy, &Calls::default(), |_, attempt| attempt == 1).await;
+    dispatcher.send("t", "one").await.unwrap();
+    let commits = Arc::new(Mutex::new(0));
+    let count = commits.clone();
+    cluster.observe(move |request| *count.lock().unwrap() += u32::from(request.api == Api::OffsetCommit));
+    let topics: Vec<_> = dispatcher.topics().await.unwrap().iter().map(|t| t.name().to_owned()).collect();
+    let retry = topics.iter().find(|name| name.ends_with(".retry.1")).unwrap();
+    let waits = async || {
+        let status = dispatcher.consume_status_exact(retry, "g:t").await.unwrap();
+        let waits = status.partitions().iter().filter_map(|p| p.waits_until_ms()).collect::<Vec<_>>();
+        (status.total_lag(), waits)
+    };
+    tokio::time::sleep(10 * SECOND).await;
+    let records: Vec<_> = (0..10).flat_map(|p| cluster.records(retry, p)).collect();
+    assert_eq!(waits().await, (1, vec![records[0].timestamp + 600_000]));
+    tokio::time::sleep(500 * SECOND).await;
+    assert_eq!(waits().await, (1, vec![records[0].timestamp + 600_000]));
+    assert!(*commits.lock().unwrap() <= 2, "{commits:?}");
+    tokio::time::sleep(200 * SECOND).await;
+    assert_eq!(waits().await, (0, vec![]));
+    assert!(*commits.lock().unwrap() <= 4, "{commits:?}");
+    subscription.stop().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_topic_of_a_subscription_has_retry_topics_of_its_own() {
     let cluster = EmbeddedCluster::builder().topic("a", 1).topic("b", 1).seed(1).start().await.unwrap();
@@ -258,6 +287,98 @@ async fn a_message_that_does_not_fit_goes_to_the_dead_letters_at_once() {
     eventually("it is committed", async || lag(&dispatcher, "t").await == 0).await;
     let letters = read(&dispatcher, "dead").await;
     assert_eq!((letters.len(), letters[0].origin().unwrap().attempts()), (1, 1));
+    subscription.stop().await.unwrap();
+}
+
+/// Of what tells of the failure only as much goes along as there is room for.
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_would_be_too_large_leaves_out_what_it_need_not_say() {
+    let why = "because ".repeat(200);
+    let mut seen = Vec::new();
+    for room in [2_500, 1_600, 1_350, 1_200] {
+        let (cluster, dispatcher) = start().await;
+        cluster.create_topic("dead", 1, &[("max.message.bytes", &room.to_string())]).unwrap();
+        let why = why.clone();
+        let handler = move |_: Message| std::future::ready(Err::<(), _>(why.clone()));
+        let subscribe = dispatcher.subscribe("t", handler).group("g").on_failure(OnFailure::DeadLetter("dead".into()));
+        let subscription = subscribe.start().await.unwrap();
+        dispatcher.send("t", "x".repeat(950)).await.unwrap();
+        eventually("all is committed", async || lag(&dispatcher, "t").await == 0).await;
+        let letters = read(&dispatcher, "dead").await;
+        let [letter] = &letters[..] else { panic!("{letters:?}") };
+        assert_eq!(letter.value().map(<[u8]>::len), Some(950));
+        let error = |origin: &dispatcher::Origin| (origin.attempts(), origin.error().map_or(0, str::len));
+        seen.push(letter.origin().as_ref().map(error));
+        subscription.stop().await.unwrap();
+    }
+    assert_eq!(seen, [Some((1, 1_024)), Some((1, 100)), Some((1, 0)), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_for_the_dead_letters_is_held_until_that_is_put_right() {
+    let (cluster, dispatcher) = start().await;
+    cluster.create_topic("dead", 1, &[("max.message.bytes", "900")]).unwrap();
+    let (calls, policy) = (Calls::default(), || OnFailure::DeadLetter("dead".into()));
+    let subscription = subscribe(&dispatcher, policy(), &calls, |text, _| text.starts_with('x')).await;
+    dispatcher.send("t", "x".repeat(950)).partition(0).await.unwrap();
+    for n in 0..20 {
+        dispatcher.send("t", format!("good {n}")).partition(0).await.unwrap();
+    }
+    eventually("the others are handled", async || calls.lock().unwrap().len() == 21).await;
+    let mut errors = subscription.errors();
+    let told = [errors.next().await.unwrap(), errors.next().await.unwrap()].map(|e| e.error().clone());
+    assert_eq!((told[0].kind(), told[1].kind()), (ErrorKind::Handler, ErrorKind::MessageTooLarge));
+    let text = told[1].to_string();
+    assert!(
+        text.contains("held") && text.contains("too large for dead") && text.contains("raise max.message.bytes"),
+        "{text}"
+    );
+    assert_eq!(subscription.stop().await.unwrap().unfinished(), 0);
+    assert_eq!(cluster.committed("g:t", "t", 0), Some(0));
+
+    assert!(cluster.delete_topic("dead"));
+    cluster.create_topic("dead", 1, &[]).unwrap();
+    let fresh = connect(&cluster).await;
+    let subscription = subscribe(&fresh, policy(), &calls, |text, _| text.starts_with('x')).await;
+    eventually("all is committed", async || lag(&fresh, "t").await == 0).await;
+    assert_eq!(read(&fresh, "dead").await.len(), 1);
+    assert_eq!(calls.lock().unwrap().len(), 22, "the others are not handled again");
+    subscription.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_that_must_not_be_written_are_tried_for_a_while_and_then_held() {
+    let (cluster, dispatcher) = start().await;
+    let (calls, policy) = (Calls::default(), || OnFailure::DeadLetter("dead".into()));
+    let subscription = subscribe(&dispatcher, policy(), &calls, |text, _| text == "bad").await;
+    dispatcher.send("t", "bad").partition(0).await.unwrap();
+    cluster.inject(Fault::on(Api::Produce).always().error(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    let (mut errors, mut last) = (subscription.errors(), String::new());
+    let mut told = 0;
+    while !last.contains("held") {
+        last = tokio::time::timeout(120 * SECOND, errors.next()).await.expect("it ends").unwrap().error().to_string();
+        told += 1;
+    }
+    assert!(told == 11 && last.contains("TOPIC_AUTHORIZATION_FAILED"), "{told} {last}");
+    assert_eq!(subscription.stop().await.unwrap().unfinished(), 0);
+    cluster.clear_faults();
+    let subscription = subscribe(&dispatcher, policy(), &calls, |text, _| text == "bad").await;
+    eventually("all is committed", async || lag(&dispatcher, "t").await == 0).await;
+    assert_eq!(read(&dispatcher, "dead").await.len(), 1);
+    subscription.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_whose_time_the_topic_does_not_take_gets_ours() {
+    let (cluster, dispatcher) = start().await;
+    cluster.create_topic("dead", 1, &[("message.timestamp.before.max.ms", "60000")]).unwrap();
+    let policy = OnFailure::DeadLetter("dead".into());
+    let subscription = subscribe(&dispatcher, policy, &Calls::default(), |_, _| true).await;
+    dispatcher.send("t", "old").timestamp(1_600_000_000_000).await.unwrap();
+    eventually("all is committed", async || lag(&dispatcher, "t").await == 0).await;
+    let letters = read(&dispatcher, "dead").await;
+    assert!(letters[0].timestamp() > 1_600_000_000_000);
+    assert_eq!(letters[0].origin().unwrap().timestamp(), 1_600_000_000_000);
     subscription.stop().await.unwrap();
 }
 

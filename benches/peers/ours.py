@@ -9,6 +9,10 @@ HERE = Path(__file__).resolve().parent
 OUT = Path(os.environ.get("BENCH_DIR", HERE / ".bench")).resolve()
 cmd = shlex.split(os.environ.get("DISPATCHER_CMD", str(OUT / "target/release/dispatcher"))) + ["--brokers", kv["brokers"], "--json", "bench"]
 g = kv.get
+if g("ca"):
+    properties = OUT / "ours-tls.properties"
+    properties.write_text(f"security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location={g('ca')}\n")
+    cmd[1:1] = ["--command-config", str(properties)]
 if w == "p1":
     cmd += ["produce", "--topic", g("topic"), "--messages", g("count"), "--size", g("size"), "--compression", g("compression"),
             "--idempotent", g("idempotent"), "--linger", g("linger_ms") + "ms", "--batch", g("batch_bytes"), "--window", g("window")]

@@ -22,10 +22,10 @@ LIBS = Path(os.environ.setdefault("KAFKA_LIBS", str(OUT / "kafka-libs")))
 REF = ["rdkafka", "java"]
 
 
-def build():
+def build(tls):
     OUT.mkdir(parents=True, exist_ok=True)
     env = dict(os.environ, CARGO_TARGET_DIR=str(OUT / "target"))
-    subprocess.run(["cargo", "build", "--release"], cwd=HERE / "rust", env=env, check=True)
+    subprocess.run(["cargo", "build", "--release"] + ["--features", "tls"] * tls, cwd=HERE / "rust", env=env, check=True)
     subprocess.run(["go", "build", "-o", str(GO), "."], cwd=HERE / "go", check=True)
     subprocess.run(["cargo", "build", "--release", "--features", "cli", "--bin", "dispatcher"], cwd=HERE.parent.parent, env=env, check=True)
     subprocess.run(["mvn", "-q", "-B", f"-DbuildDirectory={JAVA}", "package", "dependency:copy-dependencies",
@@ -58,15 +58,23 @@ def command(peer, workload, kv, extra):
 
 
 class Cluster:
-    def __init__(self, brokers, n=1, base=29092, name="kafka"):
+    """`brokers` is the plaintext listener; what peers are told is in `peers`."""
+
+    def __init__(self, brokers, n=1, base=29092, name="kafka", tls=False):
         self.pids, self.brokers = [], brokers
         if not brokers:
             start = str(HERE / "kafka/start.sh")
             d = OUT / name
-            subprocess.run([start, str(n), str(d), str(base)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            self.brokers = ",".join(f"127.0.0.1:{base+i}" for i in range(n))
+            env = dict(os.environ, TLS="1" if tls else "0")
+            subprocess.run([start, str(n), str(d), str(base)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+            at = lambda base: ",".join(f"127.0.0.1:{base+i}" for i in range(n))
+            self.brokers = at(base)
             self.pids = [int(p.read_text()) for p in sorted(d.glob("*.pid"))]
             time.sleep(1)
+        elif tls:
+            sys.exit("--tls starts a broker of its own: leave --brokers out")
+        self.peers = dict(brokers=at(base + 2000), ca=str(d / "ca.pem")) if tls else dict(brokers=self.brokers)
+        self.over = " over TLS" if tls else ""
 
     def topic(self, name, parts, cfg=(), rf=1):
         c = ["java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", f"{LIBS}/*", "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.brokers.split(",")[0]]
@@ -169,26 +177,28 @@ def p1(a, cl):
     for case in cases:
         size, comp, idem = case.split(",")
         count, window = SIZES[size]
+        count = a.count or count
         # rskafka has no idempotence; rdkafka-base and rskafka-raw are extra APIs
         peers = [p for p in a.peers if not (idem == "on" and p.startswith("rskafka"))]
 
         t = cl.topic(f"p1-{STAMP}-{size}-{comp}-{idem}", 4, ["retention.ms=60000"])
 
         def mk(p, i):
-            return dict(brokers=cl.brokers, topic=t, count=count, size=size, compression=comp, idempotent="true" if idem == "on" else "false",
+            return dict(**cl.peers, topic=t, count=count, size=size, compression=comp, idempotent="true" if idem == "on" else "false",
                         partitions=4, linger_ms=5, batch_bytes=1_000_000, window=window)
-        table(f"P1 produce {count:,} x {size} B, compression {comp}, idempotence {idem}", rounds_of(a, peers, "p1", mk, a.rounds), peers, THR, THR_R)
+        table(f"P1 produce {count:,} x {size} B, compression {comp}, idempotence {idem}{cl.over}", rounds_of(a, peers, "p1", mk, a.rounds), peers, THR, THR_R)
 
 
 def p2(a, cl):
     for case in a.case or ["100,none", "1024,none", "100,lz4", "1024,lz4"]:
         size, comp = case.split(",")
         count, window = SIZES[size]
+        count = a.count or count
         t = f"p2-{STAMP}-{size}-{comp}"
         cl.topic(t, 4)
         run_one("rdkafka", "p1", dict(brokers=cl.brokers, topic=t, count=count, size=size, compression=comp, idempotent="true", partitions=4, linger_ms=5, batch_bytes=1_000_000, window=window), a.extra)
-        mk = lambda p, i: dict(brokers=cl.brokers, topic=t, count=count, size=size, compression=comp, partitions=4, group=f"{t}-{p}-{i}-{time.time_ns()%10**6}")
-        table(f"P2 consume {count:,} x {size} B, {comp} (msgs/s from first record; join = time to first record)", rounds_of(a, a.peers, "p2", mk, a.rounds), a.peers,
+        mk = lambda p, i: dict(**cl.peers, topic=t, count=count, size=size, compression=comp, partitions=4, group=f"{t}-{p}-{i}-{time.time_ns()%10**6}")
+        table(f"P2 consume {count:,} x {size} B, {comp}{cl.over} (msgs/s from first record; join = time to first record)", rounds_of(a, a.peers, "p2", mk, a.rounds), a.peers,
               THR + [("join s", "first_record_s"), ("total s", "total_s")], THR_R)
 
 
@@ -379,15 +389,19 @@ def main():
     ap.add_argument("--timeout", type=int, default=180)
     ap.add_argument("--brokers", default=os.environ.get("BROKERS"))
     ap.add_argument("--extra", action="append", default=[], metavar="NAME=CMD")
+    ap.add_argument("--tls", action="store_true", help="p1 and p2 over TLS, of the peers rdkafka and ours; build: librdkafka with OpenSSL")
+    ap.add_argument("--count", type=int, help="p1 and p2: so many messages instead of the usual number")
     ap.add_argument("--base-port", type=int, default=29092)
     a = ap.parse_args()
     if a.workload == "build":
-        return build()
+        return build(a.tls)
     OUT.mkdir(parents=True, exist_ok=True)
+    if a.tls and a.workload not in ("p1", "p2"):
+        sys.exit("--tls is for p1 and p2")
     a.extra = dict(x.split("=", 1) for x in a.extra)
-    a.peers = (a.peers or DEFAULT[a.workload]).split(",") + [x for x in a.extra if not a.peers or x not in a.peers.split(",")]
+    a.peers = (a.peers or ("rdkafka,rdkafka-base,ours" if a.tls else DEFAULT[a.workload])).split(",") + [x for x in a.extra if not a.peers or x not in a.peers.split(",")]
     LOG = open(OUT / "results.jsonl", "a")
-    cl = Cluster(a.brokers, 3 if a.workload == "p7" else 1, a.base_port)
+    cl = Cluster(a.brokers, 3 if a.workload == "p7" else 1, a.base_port, tls=a.tls)
     try:
         globals()[a.workload](a, cl)
     finally:

@@ -17,6 +17,10 @@ const ERROR_LINE: u64 = 64 << 10;
 /// How long the rest of its stderr is waited for when a program has ended.
 const STDERR_WAIT: Duration = Duration::from_secs(1);
 
+/// Windows' flag for a process that the console's Ctrl-C does not reach.
+#[cfg(windows)]
+const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+
 /// A program that was found and may be executed.
 #[derive(Debug)]
 pub(super) struct Program {
@@ -39,13 +43,13 @@ impl Program {
         let name = words.remove(0);
         let path = PathBuf::from(&name);
         if path.components().count() > 1 {
-            return match executable(&path) {
-                Ok(()) => Ok(Self { path, args: words }),
+            return match complete(&path) {
+                Ok(path) => Ok(Self { path, args: words }),
                 Err(why) => Err(format!("{} cannot be started: {why}", path.display())),
             };
         }
         let dirs = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&dirs).map(|dir| dir.join(&name)).find(|path| executable(path).is_ok());
+        let found = std::env::split_paths(&dirs).find_map(|dir| complete(&dir.join(&name)).ok());
         match found {
             Some(path) => Ok(Self { path, args: words }),
             None => Err(format!("{} cannot be started: there is no such program in PATH", path.display())),
@@ -81,6 +85,8 @@ impl Program {
         // A group of its own: a Ctrl-C at the terminal is for us, and running handlers shall end.
         #[cfg(unix)]
         command.process_group(0);
+        #[cfg(windows)]
+        command.creation_flags(CREATE_NEW_PROCESS_GROUP);
         let mut child = command.spawn().map_err(|e| self.cannot_start(&e))?;
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         let feed = async {
@@ -158,6 +164,28 @@ fn os_string(bytes: &[u8]) -> OsString {
 #[cfg(not(unix))]
 fn os_string(bytes: &[u8]) -> OsString {
     String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+/// The path of the executable file that is meant by `path`.
+#[cfg(not(windows))]
+fn complete(path: &Path) -> Result<PathBuf, String> {
+    executable(path).map(|()| path.to_owned())
+}
+
+/// The path of the executable file that is meant by `path`: a program may be named without its ending.
+#[cfg(windows)]
+fn complete(path: &Path) -> Result<PathBuf, String> {
+    let endings = std::env::var("PATHEXT").unwrap_or_else(|_| ".COM;.EXE;.BAT;.CMD".to_owned());
+    let longer = endings.split(';').filter(|ending| !ending.is_empty()).map(|ending| {
+        let mut longer = path.as_os_str().to_owned();
+        longer.push(ending);
+        PathBuf::from(longer)
+    });
+    let as_it_is = path.extension().map(|_| path.to_owned());
+    as_it_is.into_iter().chain(longer).find(|path| executable(path).is_ok()).ok_or_else(|| match executable(path) {
+        Err(why) => why,
+        Ok(()) => "its name has none of PATHEXT's endings".to_owned(),
+    })
 }
 
 fn executable(path: &Path) -> Result<(), String> {

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks for an orderly end, the second ends the process at once.
+//! SIGINT and SIGTERM, on Windows Ctrl-C, Ctrl-Break, the closed console and the shutdown: the first asks for an orderly
+//! end, the second ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,19 +83,43 @@ impl Signals {
     }
 }
 
-#[cfg(not(unix))]
-struct Signals;
+#[cfg(windows)]
+struct Signals {
+    c: Option<tokio::signal::windows::CtrlC>,
+    brk: Option<tokio::signal::windows::CtrlBreak>,
+    close: Option<tokio::signal::windows::CtrlClose>,
+    shutdown: Option<tokio::signal::windows::CtrlShutdown>,
+}
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Signals {
     fn new() -> Self {
-        Self
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+        Self { c: ctrl_c().ok(), brk: ctrl_break().ok(), close: ctrl_close().ok(), shutdown: ctrl_shutdown().ok() }
     }
 
+    /// The number of the signal that means the same on Unix. After the last two Windows ends the process by itself
+    /// within seconds, done or not.
     async fn next(&mut self) -> i32 {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+        macro_rules! one {
+            ($signal:expr) => {
+                async {
+                    let come = match &mut $signal {
+                        Some(signal) => signal.recv().await,
+                        None => None,
+                    };
+                    if come.is_none() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
         }
-        2
+        tokio::select! {
+            biased;
+            () = one!(self.c) => 2,
+            () = one!(self.brk) => 2,
+            () = one!(self.close) => 15,
+            () = one!(self.shutdown) => 15,
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::client::retry::BackoffConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::sasl::Sasl;
+use crate::net::tls::Tls;
 
 /// Settings of one [`Cluster`](crate::client::Cluster).
 #[derive(Clone, Debug)]
@@ -28,6 +30,10 @@ pub(crate) struct ClientConfig {
     pub(crate) reconnect_backoff: BackoffConfig,
     /// A longer frame from a broker is refused.
     pub(crate) max_frame: usize,
+    /// TLS on every connection.
+    pub(crate) tls: Option<Tls>,
+    /// SASL on every connection.
+    pub(crate) sasl: Option<Sasl>,
 }
 
 impl Default for ClientConfig {
@@ -43,6 +49,8 @@ impl Default for ClientConfig {
             retry_backoff: BackoffConfig { first: Duration::from_millis(100), max: Duration::from_secs(1) },
             reconnect_backoff: BackoffConfig { first: Duration::from_millis(50), max: Duration::from_secs(1) },
             max_frame: 100 << 20,
+            tls: None,
+            sasl: None,
         }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) mod rskafka;
 pub(crate) mod topology;
 pub(crate) mod types;
 
+#[cfg(test)]
+pub(crate) use cluster::testing;
 pub(crate) use cluster::{Cluster, Use};
 pub(crate) use config::ClientConfig;
 pub use types::{Isolation, TopicId};

@@ -13,13 +13,14 @@ use crate::client::admin::{ClusterAdmin, NativeAdmin};
 use crate::client::backend;
 use crate::client::fetch::FetchConfig;
 use crate::client::native::Native;
+use crate::client::producer::ProducerConfig;
 #[cfg(feature = "rskafka")]
 use crate::client::{Isolation, rskafka};
 use crate::env::Env;
 use crate::error::Result;
 #[cfg(feature = "rskafka")]
 use crate::error::{Error, ErrorKind};
-use crate::wire::records::Compression;
+use crate::wire::records::Packing;
 use crate::worker::Source;
 
 /// What messages are written and read with. Groups, commits and metadata are this library's own in any case.
@@ -58,6 +59,16 @@ impl Config {
                          read_committed, or use the native backend",
                     );
                 }
+                if self.tls.is_some() || self.sasl.is_some() {
+                    return refused(
+                        "the rskafka backend has neither TLS nor SASL: use the native backend with this cluster",
+                    );
+                }
+                if !self.topic_compression.is_empty() {
+                    return refused(
+                        "the rskafka backend has one codec for all topics: set compression, or use the native backend",
+                    );
+                }
                 if !env.is_tcp() {
                     return refused(
                         "the rskafka backend connects by TCP only: leave network() out, or use the native backend",
@@ -71,12 +82,10 @@ impl Config {
 }
 
 impl Config {
-    /// What batches are closed with: rskafka opens them again and compresses by itself.
-    pub(super) fn batch_compression(&self) -> Compression {
-        match self.backend {
-            Backend::Native => self.compression,
-            #[cfg(feature = "rskafka")]
-            Backend::Rskafka => Compression::None,
+    /// rskafka opens batches again and compresses by itself.
+    pub(super) fn leave_to_backend(&self, producer: &mut ProducerConfig) {
+        if self.backend != Backend::Native {
+            producer.packing = Packing::default();
         }
     }
 }

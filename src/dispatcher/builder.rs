@@ -13,6 +13,8 @@ use crate::client::Isolation;
 use crate::env::Env;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::sasl::Sasl;
+use crate::net::tls::Tls;
 use crate::partitioner::{Partitioner, SharedPartitioner};
 use crate::telemetry::{Propagator, SharedPropagator};
 use crate::wire::records::Compression;
@@ -81,6 +83,10 @@ impl Builder {
         max_message_size: usize => max_message_size;
         /// Compression of batches. Default none.
         compression: Compression => compression;
+        /// How hard gzip tries, if it is chosen: 1 (fast) to 9 (small). Default 6.
+        gzip_level: i32 => compression_levels.gzip;
+        /// How hard Zstandard tries, if it is chosen: −131,072 (fast) to 22 (small). Default 3.
+        zstd_level: i32 => compression_levels.zstd;
         /// Whether the broker sorts out what a retry would write twice. Default true.
         idempotence: bool => idempotence;
         /// Which Kafka client writes and reads partitions. Default this library's own.
@@ -114,9 +120,64 @@ impl Builder {
         fetch_max_wait: Duration => fetch_max_wait;
     }
 
+    /// Compression of one topic's batches, whatever [`compression`](Self::compression) says; the level is the codec's.
+    ///
+    /// ```
+    /// # use dispatcher::{Compression, Dispatcher};
+    /// let builder = Dispatcher::builder(["kafka:9092"]).topic_compression("thumbnails", Compression::None);
+    /// assert_eq!(builder.config().topic_compression["thumbnails"], Compression::None);
+    /// ```
+    pub fn topic_compression(mut self, topic: impl Into<String>, compression: Compression) -> Self {
+        self.config.topic_compression.insert(topic.into(), compression);
+        self
+    }
+
     /// The consumer group of subscriptions that name none. Default: a hash of this machine's MAC addresses.
     pub fn default_group(mut self, group: impl Into<String>) -> Self {
         self.config.default_group = Some(group.into());
+        self
+    }
+
+    /// Encrypts the connections to the brokers, and checks that they are the brokers. Default none: the listeners must be
+    /// plaintext ones.
+    ///
+    /// ```no_run
+    /// # async fn run() -> dispatcher::Result<()> {
+    /// use dispatcher::{Dispatcher, Tls};
+    ///
+    /// let dispatcher = Dispatcher::builder(["kafka-1:9093"]).tls(Tls::new()).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.config.tls = Some(tls);
+        self
+    }
+
+    /// Authenticates this client to the brokers. Default none: the listeners must be ones without SASL.
+    ///
+    /// ```no_run
+    /// # async fn run() -> dispatcher::Result<()> {
+    /// use dispatcher::{Dispatcher, Sasl, Tls};
+    ///
+    /// let dispatcher = Dispatcher::builder(["kafka-1:9094"])
+    ///     .tls(Tls::new())
+    ///     .sasl(Sasl::scram_sha_512("orders", "password"))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sasl(mut self, sasl: Sasl) -> Self {
+        self.config.sasl = Some(sasl);
+        self
+    }
+
+    /// **For networks that nobody listens to.** Lets SASL go over connections without TLS: PLAIN and OAUTHBEARER send
+    /// the secret itself, SCRAM lets listeners try passwords at home, and nothing that follows is private. Without it
+    /// [`connect`](Self::connect) refuses.
+    pub fn danger_sasl_without_tls(mut self) -> Self {
+        self.config.danger_sasl_without_tls = true;
         self
     }
 

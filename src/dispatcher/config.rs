@@ -1,16 +1,20 @@
 //! All settings of a [`Dispatcher`](super::Dispatcher), with their defaults: one plain value that the builder fills,
 //! serde reads and writes, and a `client.properties` file adds to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
+use super::compression::CompressionLevels;
 use super::topic_defaults::TopicDefaults;
 use super::{monitor_host, names};
 use crate::client::Isolation;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::sasl::Sasl;
+use crate::net::tls::Tls;
 use crate::wire::records::Compression;
 
 /// Which partition a message with a key goes to, and where messages without one go.
@@ -50,6 +54,17 @@ pub struct Config {
     pub default_group: Option<String>,
     /// The service that consume status is read from, `host[:port][/base]`. Default none: it is computed from Kafka.
     pub monitor_host: Option<String>,
+    /// TLS to the brokers. Default none. What its files hold is read by `connect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Who this client is. Default nobody in particular: the listeners must be ones without SASL. Secrets are read, but
+    /// not written out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sasl: Option<Sasl>,
+    /// Whether SASL may go over connections without TLS. See
+    /// [`Builder::danger_sasl_without_tls`](super::Builder::danger_sasl_without_tls). Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub danger_sasl_without_tls: bool,
     /// Limit for opening one connection, and for `connect()` as a whole. Default 10 s.
     #[serde(with = "millis", rename = "connect_timeout_ms")]
     pub connect_timeout: Duration,
@@ -78,6 +93,11 @@ pub struct Config {
     /// Compression of batches. Default none.
     #[serde(with = "compression_name")]
     pub compression: Compression,
+    /// Compression of single topics' batches, by the topic's name. Default none: all have [`compression`](Self::compression).
+    #[serde(with = "compression_names")]
+    pub topic_compression: BTreeMap<String, Compression>,
+    /// How hard the codecs try. Default gzip 6, Zstandard 3.
+    pub compression_levels: CompressionLevels,
     /// Whether the broker sorts out what a retry would write twice. Default true.
     pub idempotence: bool,
     /// Which Kafka client writes and reads partitions. Default this library's own.
@@ -115,6 +135,9 @@ impl Default for Config {
             client_id: "dispatcher".into(),
             default_group: None,
             monitor_host: None,
+            tls: None,
+            sasl: None,
+            danger_sasl_without_tls: false,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             metadata_max_age: Duration::from_secs(60),
@@ -125,6 +148,8 @@ impl Default for Config {
             buffer_memory: 64 << 20,
             max_message_size: 20_000_000,
             compression: Compression::None,
+            topic_compression: BTreeMap::new(),
+            compression_levels: CompressionLevels::default(),
             idempotence: true,
             backend: Backend::default(),
             partitioner: PartitionerKind::default(),
@@ -173,6 +198,17 @@ impl Config {
         ] {
             if !(least..=most).contains(&value) {
                 return bad(format!("{name} is {value}: use {least} to {most} bytes"));
+            }
+        }
+        if let Some(sasl) = &self.sasl {
+            sasl.validate()?;
+            if self.tls.is_none() && !self.danger_sasl_without_tls {
+                return bad(format!(
+                    "SASL {} without TLS lets whoever listens learn or guess the secret: set `tls` \
+                     (security.protocol=SASL_SSL), or allow it with `danger_sasl_without_tls` \
+                     (dispatcher.allow.sasl.plaintext=true)",
+                    sasl.mechanism()
+                ));
             }
         }
         self.monitor_host.as_deref().map_or(Ok(()), monitor_host::check)?;
@@ -224,6 +260,31 @@ macro_rules! by_name {
 by_name!(compression_name, Compression, names::compression, names::of_compression);
 by_name!(isolation_name, Isolation, names::isolation, names::of_isolation);
 
+/// Serde functions for codecs by topic.
+mod compression_names {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct ByName(#[serde(with = "compression_name")] Compression);
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &BTreeMap<String, Compression>,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(value.iter().map(|(topic, &codec)| (topic, ByName(codec))))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<BTreeMap<String, Compression>, D::Error> {
+        let by_name = BTreeMap::<String, ByName>::deserialize(deserializer)?;
+        Ok(by_name.into_iter().map(|(topic, ByName(codec))| (topic, codec)).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +295,8 @@ mod tests {
             brokers: vec!["a:1".into()],
             linger: Duration::from_millis(5),
             isolation: Isolation::ReadUncommitted,
+            topic_compression: [("raw".into(), Compression::None)].into(),
+            compression_levels: CompressionLevels { gzip: 1, ..CompressionLevels::default() },
             ..Config::default()
         };
         let text = serde_json::to_string(&config).unwrap();

@@ -301,11 +301,10 @@ fn checked(mut config: Config, partitioner: Option<SharedPartitioner>, env: &Env
     config.validate()?;
     config.fit_backend(env)?;
     config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3);
-    let producer = ProducerConfig {
+    let mut producer = ProducerConfig {
         idempotent: config.idempotence,
         linger: config.linger,
         batch_size: config.batch_size,
-        compression: config.batch_compression(),
         delivery_timeout: config.delivery_timeout,
         request_timeout: config.request_timeout.min(config.delivery_timeout - config.linger),
         buffer_memory: config.buffer_memory,
@@ -317,6 +316,8 @@ fn checked(mut config: Config, partitioner: Option<SharedPartitioner>, env: &Env
         }),
         ..ProducerConfig::default()
     };
+    config.compress_in(&mut producer)?;
+    config.leave_to_backend(&mut producer);
     producer.check()?;
     Ok((config, producer))
 }
@@ -328,6 +329,8 @@ fn client_config(config: &Config) -> ClientConfig {
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         metadata_max_age: config.metadata_max_age,
+        tls: config.tls.clone(),
+        sasl: config.sasl.clone(),
         ..ClientConfig::default()
     }
 }

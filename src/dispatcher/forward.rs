@@ -1,6 +1,7 @@
 //! Where failed messages go: names and settings of retry topics, and the writing of records there and to the
 //! dead-letter topic, as they are but for the headers that tell of the failure. The worker decides when.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,12 +12,15 @@ use super::origin::Origin;
 use crate::client::fetch::FetchedBatch;
 use crate::client::producer::{Choice, RecordParts};
 use crate::client::types::TopicName;
-use crate::envelope::{self, SentMs};
+use crate::envelope::{self, Decimal};
 use crate::error::{Error, ErrorKind, Result};
+use crate::wire::ErrorCode;
 use crate::worker::{ConsumerConfig, Destination, Forward, Record, RetryTopic};
 
 /// An error's text is cut here.
 const MAX_ERROR: usize = 1_024;
+/// And here where the whole would be too large.
+const SHORT_ERROR: usize = 100;
 /// Kafka's limit on topic names.
 const MAX_NAME: usize = 249;
 /// Kept in a retry topic beyond its delay.
@@ -112,7 +116,7 @@ impl fmt::Debug for Forwarder {
 
 impl Forward<FetchedBatch> for Forwarder {
     fn attempts_before(&self, record: &Record<FetchedBatch>) -> Option<u32> {
-        let said = last_header(record, envelope::FAILED_ATTEMPTS).and_then(envelope::parse_sent_ms)?;
+        let said = last_header(record, envelope::FAILED_ATTEMPTS).and_then(envelope::parse_decimal)?;
         Some(u32::try_from(said).unwrap_or(u32::MAX))
     }
 
@@ -164,10 +168,9 @@ async fn write(
         None => (&*here.topic, here.partition, record.offset(), record.timestamp()),
     };
     let now = dispatcher.env().wall_ms();
-    let decimal = SentMs::new;
+    let decimal = Decimal::new;
     let (partition, offset) = (decimal(partition.into()), decimal(offset));
     let (since, at, attempts) = (decimal(timestamp), decimal(now), decimal(record.attempt().into()));
-    let error = cause.to_string();
     // Names are text in Kafka.
     let kept: Vec<_> = record
         .headers()
@@ -176,28 +179,63 @@ async fn write(
         .filter(|(name, _)| to != Destination::DeadLetters || !envelope::is_wish(name))
         .map(|(name, value)| (String::from_utf8_lossy(name), value))
         .collect();
-    let ours = [
+    let mut needed = vec![
         (envelope::ORIGIN_TOPIC, origin.as_bytes()),
         (envelope::ORIGIN_PARTITION, partition.as_bytes()),
         (envelope::ORIGIN_OFFSET, offset.as_bytes()),
-        (envelope::FAILED_GROUP, group.as_bytes()),
-        (envelope::FAILED_ERROR, envelope::cut(&error, MAX_ERROR).as_bytes()),
         (envelope::FAILED_ATTEMPTS, attempts.as_bytes()),
-        (envelope::FAILED_AT, at.as_bytes()),
-        (envelope::ORIGIN_TIMESTAMP, since.as_bytes()),
     ];
     // A record without a time says so by having none.
-    let ours = &ours[..ours.len() - usize::from(timestamp < 0)];
-    let kept = kept.iter().map(|(name, value)| (&**name, *value));
-    let headers: Vec<_> = kept.chain(ours.iter().map(|(name, value)| (*name, Some(*value)))).collect();
+    needed.extend((timestamp >= 0).then_some((envelope::ORIGIN_TIMESTAMP, since.as_bytes())));
+    let useful = [(envelope::FAILED_GROUP, group.as_bytes()), (envelope::FAILED_AT, at.as_bytes())];
+    let error = cause.to_string();
+    let why = |most| Some((envelope::FAILED_ERROR, envelope::cut(&error, most).as_bytes()));
+    // What is too large with all of it goes with less; a dead letter with nothing is better than none.
+    let mut ours = VecDeque::from([
+        [needed.as_slice(), &useful, why(MAX_ERROR).as_slice()].concat(),
+        [needed.as_slice(), &useful, why(SHORT_ERROR).as_slice()].concat(),
+        needed.clone(),
+    ]);
+    ours.extend((to == Destination::DeadLetters).then(Vec::new));
     // A delay counts from when the record comes into its retry topic, which must not take it for an old one either.
-    let timestamp = match to {
+    let mut timestamp = match to {
         // Brokers refuse times that are too far ahead.
         Destination::DeadLetters => Some(timestamp).filter(|ms| (0..=now.saturating_add(AHEAD_MS)).contains(ms)),
         Destination::Retry(_) => Some(now),
     };
-    let parts = RecordParts { timestamp, key: record.key(), value: record.value(), headers: &headers };
-    producer.append(Choice::Auto, &parts).await?.await.map(|_| ())
+    // The same in Go's form, where the wishes are in the value.
+    let is_dead_in_go = to == Destination::DeadLetters && last_header(record, envelope::ID_HEADER).is_none();
+    let quiet = record.value().filter(|_| is_dead_in_go).and_then(envelope::go_without_wishes);
+    let value = quiet.as_deref().or(record.value());
+    loop {
+        let kept = kept.iter().map(|(name, value)| (&**name, *value));
+        let ours_now = ours.front().into_iter().flatten().map(|(name, value)| (*name, Some(*value)));
+        let headers: Vec<_> = kept.chain(ours_now).collect();
+        let parts = RecordParts { timestamp, key: record.key(), value, headers: &headers };
+        let sent = match producer.append(Choice::Auto, &parts).await {
+            Ok(delivery) => delivery.await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        match sent {
+            Err(error) if error.kind() == ErrorKind::MessageTooLarge => {
+                ours.pop_front();
+                if ours.is_empty() {
+                    let text = format!(
+                        "the message is too large for {topic}, even without what would tell of its failure: raise \
+                         max.message.bytes of that topic"
+                    );
+                    return Err(error.wrap(ErrorKind::MessageTooLarge, text));
+                }
+            }
+            // The topic takes no times so long ago (message.timestamp.before.max.ms): it gets ours.
+            Err(error)
+                if error.code() == Some(ErrorCode::INVALID_TIMESTAMP) && timestamp.is_some_and(|ms| ms != now) =>
+            {
+                timestamp = Some(now);
+            }
+            sent => return sent,
+        }
+    }
 }
 
 #[cfg(test)]

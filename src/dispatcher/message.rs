@@ -199,7 +199,7 @@ impl Message {
     pub fn sent_ms(&self) -> Option<i64> {
         match &self.go {
             Some(go) => go.producer_sent_time.unix_ms(),
-            None => self.header(envelope::SENT_HEADER).and_then(envelope::parse_sent_ms),
+            None => self.header(envelope::SENT_HEADER).and_then(envelope::parse_decimal),
         }
     }
 

@@ -5,23 +5,29 @@ use crate::wire::records::Compression;
 
 /// A codec by Kafka's name for it; the error says what may be used.
 pub(crate) fn compression(name: &str) -> Result<Compression, String> {
-    match name {
-        "none" => Ok(Compression::None),
-        #[cfg(feature = "lz4")]
-        "lz4" => Ok(Compression::Lz4),
-        #[cfg(not(feature = "lz4"))]
-        "lz4" => Err("none: this program was built without the feature lz4".into()),
-        "gzip" | "snappy" | "zstd" => Err(format!("none or lz4: {name} is not supported yet")),
-        _ => Err("none or lz4".into()),
+    if let Some(codec) = Compression::all().find(|&codec| of_compression(codec) == name) {
+        return Ok(codec);
     }
+    Err(match name {
+        "gzip" | "snappy" | "lz4" | "zstd" => {
+            format!("another codec, or build dispatcher with its feature {name}, which this program does not have")
+        }
+        _ => "none, gzip, snappy, lz4 or zstd".into(),
+    })
 }
 
 /// Kafka's name of a codec.
 pub(crate) fn of_compression(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "none",
+        #[cfg(feature = "gzip")]
+        Compression::Gzip => "gzip",
+        #[cfg(feature = "snappy")]
+        Compression::Snappy => "snappy",
         #[cfg(feature = "lz4")]
         Compression::Lz4 => "lz4",
+        #[cfg(feature = "zstd")]
+        Compression::Zstd => "zstd",
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Origin {
 impl Origin {
     /// `None` unless the place is there and can be one.
     pub(super) fn read<'a>(header: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Self> {
-        let number = |name: &str| header(name).and_then(envelope::parse_sent_ms);
+        let number = |name: &str| header(name).and_then(envelope::parse_decimal);
         let text = |name: &str| header(name).map(|value| String::from_utf8_lossy(value).into_owned());
         Some(Self {
             topic: text(envelope::ORIGIN_TOPIC).filter(|topic| super::validate::topic(topic).is_ok())?,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::names;
+use super::properties_security::SecurityProperties;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Config {
@@ -13,9 +14,19 @@ impl Config {
     /// Returns notes for the user: properties that are unknown here or have no meaning here; they are otherwise
     /// ignored. Times are in milliseconds, sizes in bytes, as Kafka has them.
     ///
+    /// TLS and SASL have Kafka's names too: `security.protocol`, `ssl.*` with stores in PEM, `sasl.mechanism`, and
+    /// `sasl.jaas.config` for PLAIN, SCRAM and OAUTHBEARER. A relative path is one below the current directory. A file with
+    /// `security.protocol` decides on TLS and SASL whole, except for what it cannot say: an OAUTHBEARER callback, roots and
+    /// certificates that were set before stay. Names of this library's own:
+    ///
+    /// | property | meaning |
+    /// |---|---|
+    /// | `dispatcher.allow.sasl.plaintext=true` | [`Builder::danger_sasl_without_tls`](super::Builder::danger_sasl_without_tls) |
+    /// | `dispatcher.danger.accept.any.certificate=true` | [`Tls::danger_accept_any_certificate`](crate::Tls::danger_accept_any_certificate) |
+    ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`] for a malformed file, a value that does not parse, and for security settings:
-    /// TLS and SASL are not there yet, and connecting without them would be a surprise.
+    /// [`ErrorKind::InvalidConfig`] for a malformed file, a value that does not parse, a file it names that cannot be read,
+    /// and whatever would leave a connection less secure than the file says.
     ///
     /// ```
     /// let mut config = dispatcher::Config::default();
@@ -26,11 +37,16 @@ impl Config {
     /// ```
     pub fn apply_properties(&mut self, text: &str) -> Result<Vec<String>> {
         let mut notes = Vec::new();
+        let mut security = SecurityProperties::default();
         for (key, value) in parse(text)? {
+            if security.take(&key, value.trim()) {
+                continue;
+            }
             if let Some(note) = self.apply(&key, value.trim())? {
                 notes.push(note);
             }
         }
+        security.finish(self, &mut notes)?;
         Ok(notes)
     }
 
@@ -66,6 +82,16 @@ impl Config {
             "compression.type" => {
                 self.compression = names::compression(value).map_err(|rule| invalid(key, value, &rule))?;
             }
+            "compression.gzip.level" => {
+                self.compression_levels.parse("gzip", value).map_err(|rule| invalid(key, value, &rule))?;
+            }
+            "compression.zstd.level" => {
+                self.compression_levels.parse("zstd", value).map_err(|rule| invalid(key, value, &rule))?;
+            }
+            "compression.lz4.level" => {
+                let note = "property compression.lz4.level is ignored: LZ4 has only its fast level here";
+                return Ok(Some(note.to_owned()));
+            }
             "isolation.level" => {
                 self.isolation = names::isolation(value).map_err(|rule| invalid(key, value, &rule))?;
             }
@@ -73,15 +99,6 @@ impl Config {
                 let note = "property max.poll.interval.ms is ignored: slow handlers don't cost membership";
                 return Ok(Some(note.to_owned()));
             }
-            "security.protocol" if value == "PLAINTEXT" => {}
-            "security.protocol" => return Err(invalid(key, value, "PLAINTEXT (TLS and SASL are not there yet)")),
-            _ if key.starts_with("ssl.") || key.starts_with("sasl.") => {
-                return Err(Error::new(
-                    ErrorKind::InvalidConfig,
-                    format!("property {key} asks for TLS or SASL, which are not there yet: remove it"),
-                ));
-            }
-            "dispatcher.allow.sasl.plaintext" => {}
             _ => return Ok(Some(format!("property {key} is not known here and is ignored"))),
         }
         Ok(None)
@@ -202,13 +219,27 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_and_security_are_errors_that_name_the_property() {
+    fn compression_has_kafkas_names_and_levels() {
+        let mut config = Config::default();
+        for codec in crate::wire::records::Compression::all() {
+            let text = format!("compression.type={}", names::of_compression(codec));
+            assert_eq!(config.apply_properties(&text).unwrap(), [""; 0]);
+            assert_eq!(config.compression, codec);
+        }
+        let levels = "compression.gzip.level=9\ncompression.zstd.level=-3\ncompression.lz4.level=12";
+        let notes = config.apply_properties(levels).unwrap();
+        assert_eq!((config.compression_levels.gzip, config.compression_levels.zstd), (9, -3));
+        assert!(notes.len() == 1 && notes[0].contains("compression.lz4.level"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_bad_value_is_an_error_that_names_the_property() {
         for (text, name) in [
             ("linger.ms=soon", "linger.ms"),
             ("batch.size=-1", "batch.size"),
-            ("ssl.truststore.location=/x", "ssl.truststore.location"),
-            ("security.protocol=SASL_SSL", "security.protocol"),
             ("compression.type=brotli", "compression.type"),
+            ("compression.gzip.level=10", "compression.gzip.level"),
+            ("compression.zstd.level=high", "compression.zstd.level"),
         ] {
             let error = Config::default().apply_properties(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");

@@ -1,6 +1,7 @@
 //! A subscription that is begun anew whenever it fails: the Go dispatcher's `SubscribeWithRetry`.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,14 +30,16 @@ pub struct Resubscribe<'a, R> {
 
 /// A subscription that is kept up.
 ///
-/// A try fails when it cannot be started, or when it ends with an error: the cluster cannot be reached, the group refuses
-/// the member, a batch cannot be read. A try that was a member of the group for 30 s counts as a success, and failures are
-/// counted anew after it. A handler that fails under
+/// A try fails when it cannot be started, or when it ends with an error: the cluster cannot be reached, too few of its
+/// brokers are up to make the topic, the group refuses the member, a batch cannot be read. Whatever depends on the cluster
+/// may be otherwise next time; what is wrong without looking at it, [`Resubscribe::start`] refuses. A try that was a member
+/// of the group for 30 s counts as a success, and failures are counted anew after it. A handler that fails under
 /// [`OnFailure::Stop`](crate::OnFailure::Stop) ends it for good, and so does whatever ends a subscription without an error.
 ///
 /// Short absences of brokers are no failure: a subscription sits them out by itself.
 ///
-/// Dropped, it stops as a dropped [`Subscription`] does.
+/// Dropped, it stops as a dropped [`Subscription`] does, but for one that somebody still has from
+/// [`current`](Self::current).
 #[must_use = "dropped, it stops: join() or stop() it"]
 pub struct Resubscription {
     group: String,
@@ -81,13 +84,22 @@ impl<'a, R: Routes> Resubscribe<'a, R> {
             shared: shared.clone(),
             stopped,
         };
+        let end = EndOfErrors(errors.clone());
         let task = env.spawn(async move {
-            let errors = keeper.errors.clone();
             let outcome = keeper.run().await;
             ended.send_replace(Some(outcome));
-            errors.end();
+            drop(end);
         });
         Ok(Resubscription { group, errors, shared, outcome, task })
+    }
+}
+
+/// Ends the stream of errors however the task ends: also aborted, or by a backoff that panics.
+struct EndOfErrors(Failures);
+
+impl Drop for EndOfErrors {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -110,16 +122,17 @@ impl<R: Routes> Keeper<R> {
                 Ok(stopped) => return Ok(stopped),
                 Err(error) => error,
             };
-            let stopped = *self.stopped.borrow();
-            let for_good =
-                matches!(error.kind(), ErrorKind::Handler | ErrorKind::InvalidArgument | ErrorKind::InvalidConfig);
+            // Told already, with its message.
+            if error.kind() == ErrorKind::Handler {
+                return Err(error);
+            }
+            self.errors.push(Failure { record: None, error: error.clone() });
             failures = if succeeded { 1 } else { failures + 1 };
-            if stopped || for_good || failures >= self.limit {
+            if *self.stopped.borrow() || failures >= self.limit {
                 return Err(error);
             }
             let wait = (self.backoff)(failures);
             tracing::warn!(target: "dispatcher", %error, failures, ?wait, "subscribing again");
-            self.errors.push(Failure { record: None, error });
             tokio::select! { biased;
                 _ = self.stopped.changed() => return Ok(None),
                 () = self.env.sleep(wait) => {}
@@ -139,16 +152,26 @@ impl<R: Routes> Keeper<R> {
         *lock(&self.shared.running) = Some(subscription.clone());
         let (mut errors, mut events) = (subscription.errors(), subscription.events());
         let mut joined = None;
+        let stopped = &mut self.stopped;
+        let mut end = pin!(async {
+            tokio::select! { biased;
+                _ = stopped.changed() => subscription.stop().await,
+                ended = subscription.join() => ended,
+            }
+        });
         let outcome = loop {
             tokio::select! { biased;
                 Some(failure) = errors.next_raw() => self.errors.push(failure),
                 Some(event) = events.next() => if matches!(event, SubscriptionEvent::Assigned { .. }) {
                     joined.get_or_insert(self.env.now());
                 },
-                _ = self.stopped.changed() => break subscription.stop().await,
-                ended = subscription.join() => break ended,
+                ended = &mut end => break ended,
             }
         };
+        // The stream ends with the subscription.
+        while let Some(failure) = errors.next_raw().await {
+            self.errors.push(failure);
+        }
         *lock(&self.shared.running) = None;
         let succeeded = joined.is_some_and(|at| self.env.now() >= at + SETTLED);
         (outcome.map(Some), succeeded)
@@ -161,7 +184,8 @@ impl Resubscription {
         &self.group
     }
 
-    /// Failed handlers, failed tries, and what else a user should know: see [`Subscription::errors`].
+    /// Failed handlers, failed tries, the last one too, and what else a user should know: see [`Subscription::errors`]. The
+    /// stream ends when this has ended, or is dropped.
     pub fn errors(&self) -> Errors {
         Errors::of(self.errors.clone())
     }

@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::answers::{CallbackError, Expected, Helper, SendForReceipt, SendForReceipts, Watcher};
+use super::answers::{CallbackError, Expected, Helper, SendForReceipt, SendForReceipts, Time, Watcher, Watching};
 use super::config::PartitionerKind;
 use super::core::Dispatcher;
 use super::payload::Payload;
 use super::trace::{Sending, Subject};
 use crate::client::producer::{self, Ack, Choice, ProducerTopic, RecordParts};
 use crate::envelope::{
-    self, ERRORS_TO, Envelope, GoMessage, GoTime, ID_HEADER, MessageId, Place, RECEIPT_TO, SENT_HEADER, SentMs, Wishes,
+    self, Decimal, ERRORS_TO, Envelope, GoMessage, GoTime, ID_HEADER, MessageId, Place, RECEIPT_TO, SENT_HEADER, Wishes,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{TRACEPARENT, TraceContext};
@@ -48,6 +48,16 @@ const WATCH: Duration = Duration::from_secs(600);
 struct Asked {
     id: MessageId,
     wishes: Wishes,
+    watching: Option<Watching>,
+}
+
+impl Asked {
+    /// The message has its place.
+    fn keep(self) {
+        if let Some(watching) = self.watching {
+            watching.keep();
+        }
+    }
 }
 
 enum To<'a> {
@@ -55,12 +65,18 @@ enum To<'a> {
     Handle(&'a ProducerTopic),
 }
 
-impl std::fmt::Debug for To<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl To<'_> {
+    fn name(&self) -> &str {
+        match self {
             Self::Name(name) => name,
             Self::Handle(topic) => topic.name(),
-        })
+        }
+    }
+}
+
+impl std::fmt::Debug for To<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -142,7 +158,8 @@ impl<'a> SendMessage<'a> {
     }
 
     /// Asks the consumers for a receipt: awaited, the message resolves to the [`Receipt`](super::Receipt) of the first group
-    /// whose handler has ended with it, well or not, or to an error after `timeout`, counted from the send.
+    /// whose handler has ended with it, well or not, or to an error when `timeout` is over, whatever was slow: brokers that
+    /// are down, topics to be made, a full buffer, or no consumer. [`SendForReceipt`](super::SendForReceipt) says which.
     ///
     /// The receipt travels through the helper topic `<topic>_Reply`, which is made if it does not exist. It comes from this
     /// library's consumers, and from the Go dispatcher's if the message is in its [`Envelope`].
@@ -168,8 +185,13 @@ impl<'a> SendMessage<'a> {
     /// Calls `handler` for each group whose handler fails for good with this message, within ten minutes and as long as
     /// the dispatcher lives; [`watch_errors_for`](Self::watch_errors_for) takes another time.
     ///
-    /// Failures travel through the helper topic `<topic>_ERR`, which is made if it does not exist. At most 64 such handlers
-    /// run at once, and 100,000 messages are watched: beyond that the oldest is not, any more.
+    /// Failures travel through the helper topic `<topic>_ERR`, which is made if it does not exist. At most 100,000 messages
+    /// are watched: beyond that the oldest is not, any more. A group that gets the message again and fails again is not
+    /// told of again.
+    ///
+    /// At most 64 handlers run at once, and further failures wait. A handler that has not ended after a second lets the next
+    /// one begin and goes on beside it; after 60 s, or when 1,000 newer ones are as slow, it is dropped where it waits, which
+    /// is logged. So one that hangs costs itself only, unless it blocks its thread.
     ///
     /// ```no_run
     /// # async fn run(dispatcher: dispatcher::Dispatcher) -> dispatcher::Result<()> {
@@ -212,17 +234,27 @@ impl<'a> SendMessage<'a> {
         };
         let sending = self.sending(&topic);
         let appended = self.append(&topic, asked.as_ref(), Sending::headers(&sending)).await;
+        if appended.is_ok()
+            && let Some(asked) = asked
+        {
+            asked.keep();
+        }
         Delivery::traced(appended, sending)
     }
 
-    /// As [`enqueue`](Self::enqueue), and its receipts are waited for.
-    pub(super) async fn enqueue_for_receipts(self) -> Result<(Delivery, Expected)> {
-        let topic = self.topic().await?;
-        let asked = self.ask(&topic, true).await?;
+    /// As [`enqueue`](Self::enqueue), and its receipts are waited for. When the time is over before, nothing was sent.
+    pub(super) async fn enqueue_for_receipts(self, time: &Time) -> Result<(Delivery, Expected)> {
+        let name = self.to.name();
+        let topic = time.step(name, "looking for its topic", self.topic()).await?;
+        let asked = time.step(name, "looking for the topic of what comes back", self.ask(&topic, true)).await?;
         // Before the message can be answered.
         let expected = self.dispatcher.desk().expect(asked.id);
         let sending = self.sending(&topic);
-        let appended = self.append(&topic, Some(&asked), Sending::headers(&sending)).await;
+        let append = self.append(&topic, Some(&asked), Sending::headers(&sending));
+        let appended = time.step(name, "waiting for room in the buffer", append).await;
+        if appended.is_ok() {
+            asked.keep();
+        }
         Ok((Delivery::traced(appended, sending)?, expected))
     }
 
@@ -245,7 +277,7 @@ impl<'a> SendMessage<'a> {
             }
         };
         let desk = self.dispatcher.desk();
-        let mut asked = Asked { id: self.new_id(), wishes: Wishes::default() };
+        let mut asked = Asked { id: self.new_id(), wishes: Wishes::default(), watching: None };
         if receipt {
             let place = desk.place(self.dispatcher, topic.name(), Helper::Replies, everywhere).await?;
             asked.wishes.receipt = Some(place);
@@ -253,7 +285,7 @@ impl<'a> SendMessage<'a> {
         if let Some((length, watcher)) = &self.watcher {
             let place = desk.place(self.dispatcher, topic.name(), Helper::Errors, everywhere).await?;
             asked.wishes.errors = Some(place);
-            desk.watch(asked.id, watcher.clone(), *length);
+            asked.watching = Some(desk.watch(asked.id, watcher.clone(), *length));
         }
         Ok(asked)
     }
@@ -316,11 +348,11 @@ impl<'a> SendMessage<'a> {
             Envelope::Headers => {
                 let now = env.wall_ms();
                 parts.timestamp = self.timestamp.or(Some(now));
-                let (id, sent) = (new_id(), SentMs::new(now));
+                let (id, sent) = (new_id(), Decimal::new(now));
                 let ours = [(ID_HEADER, Some(id.as_bytes())), (SENT_HEADER, Some(sent.as_bytes()))];
                 let wished = [(RECEIPT_TO, wishes.receipt), (ERRORS_TO, wishes.errors)];
                 let wished = wished.map(|(name, place)| match place {
-                    Some(Place::Partition(p)) => Some((name, SentMs::new(p.into()))),
+                    Some(Place::Partition(p)) => Some((name, Decimal::new(p.into()))),
                     _ => None,
                 });
                 if self.headers.is_empty() && wishes.is_empty() && carried.is_empty() {

@@ -135,6 +135,7 @@ pub struct PartitionStatus {
     lag: Option<i64>,
     member_id: Option<String>,
     finished_ahead: Vec<(i64, i64)>,
+    waits_until_ms: Option<i64>,
 }
 
 impl PartitionStatus {
@@ -180,6 +181,13 @@ impl PartitionStatus {
     /// clients' it is always empty.
     pub fn finished_ahead(&self) -> &[(i64, i64)] {
         &self.finished_ahead
+    }
+
+    /// Until when the message at [`committed`](Self::committed) waits: ms since 1970, on its owner's clock. Of partitions of
+    /// [retry topics](crate::RetryPolicy::through_topics) whose next message is not due for 10 s or more when it is seen;
+    /// the time may be over by now.
+    pub fn waits_until_ms(&self) -> Option<i64> {
+        self.waits_until_ms
     }
 }
 
@@ -276,10 +284,9 @@ impl Dispatcher {
             offsets(OffsetAt::Latest, Isolation::ReadCommitted),
         )?;
         let topology = self.cluster().topology();
-        let finished = |tp: &TopicPartition, committed: &CommittedOffset| {
+        let log = |tp: &TopicPartition| {
             let topic = topology.topic(&tp.topic).map(|t| t.id).unwrap_or_default();
-            let log = LogId::new(topology.cluster_id.as_deref(), topic);
-            Finished::decode(&committed.metadata, log, committed.offset).map(|f| f.runs)
+            LogId::new(topology.cluster_id.as_deref(), topic)
         };
         let place = |tp: &TopicPartition| {
             let of = |offsets: &BTreeMap<TopicPartition, i64>| offsets.get(tp).copied().unwrap_or(-1);
@@ -295,7 +302,10 @@ impl Dispatcher {
                 committed: offset,
                 lag: committed.map(|_| log_end - offset.unwrap_or(log_start)),
                 member_id: members.iter().find(owner).map(|m| m.member_id.clone()),
-                finished_ahead: found.and_then(|found| finished(tp, found)).unwrap_or_default(),
+                finished_ahead: found
+                    .and_then(|found| Finished::decode(&found.metadata, log(tp), found.offset))
+                    .map_or_else(Vec::new, |finished| finished.runs),
+                waits_until_ms: found.and_then(|found| Finished::waits_until(&found.metadata, log(tp), found.offset)),
             }
         };
         Ok(tps.iter().map(place).collect())

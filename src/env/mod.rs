@@ -17,6 +17,8 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
+use crate::error::{Error, ErrorKind, Result};
+
 #[cfg(feature = "embedded")]
 pub use network::Network;
 #[cfg(feature = "embedded")]
@@ -157,6 +159,19 @@ impl Env {
     /// Draws from the seeded generator.
     pub(crate) fn random<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         draw(&mut lock(&self.0.rng))
+    }
+
+    /// Fills `bytes` with what nobody can guess: from the operating system; under simulation from the seeded generator.
+    pub(crate) fn unguessable(&self, bytes: &mut [u8]) -> Result<()> {
+        #[cfg(any(test, feature = "embedded"))]
+        if let Wall::Virtual { .. } = self.0.wall {
+            self.random(|rng| rng.fill(bytes));
+            return Ok(());
+        }
+        getrandom::fill(bytes).map_err(|e| {
+            let message = "the operating system gives no random numbers: nothing can be kept secret without them";
+            Error::new(ErrorKind::Connection, message).with_source(e)
+        })
     }
 
     /// Opens a stream to `host:port`.

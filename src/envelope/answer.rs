@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::headers::{ID_HEADER, SENT_HEADER, SentMs, parse_sent_ms};
+use super::headers::{Decimal, ID_HEADER, SENT_HEADER, parse_decimal};
 use super::{GoMessage, GoTime};
 
 /// The partition of `<topic>_Reply` in which the sender waits for receipts, decimal.
@@ -54,7 +54,7 @@ impl Wishes {
     pub(crate) fn of_headers<'a>(headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Self {
         let mut wishes = Self::default();
         for (name, value) in headers {
-            let place = || Some(Place::Partition(i32::try_from(parse_sent_ms(value?)?).ok()?));
+            let place = || Some(Place::Partition(i32::try_from(parse_decimal(value?)?).ok()?));
             match name {
                 _ if name == RECEIPT_TO.as_bytes() => wishes.receipt = place(),
                 _ if name == ERRORS_TO.as_bytes() => wishes.errors = place(),
@@ -107,9 +107,21 @@ pub(crate) struct Answer<'a> {
 pub(crate) type Headers = Vec<(&'static str, Vec<u8>)>;
 
 impl<'a> Answer<'a> {
+    /// A copy that borrows nothing.
+    pub(crate) fn to_owned(&self) -> Answer<'static> {
+        let own = |text: &Cow<'a, str>| Cow::Owned(text.as_ref().to_owned());
+        Answer {
+            id: own(&self.id),
+            topic: own(&self.topic),
+            group: own(&self.group),
+            error: self.error.as_ref().map(own),
+            ..*self
+        }
+    }
+
     /// As headers of a record in our form.
     pub(crate) fn to_headers(&self) -> Headers {
-        let number = |n: i64| SentMs::new(n).as_bytes().to_vec();
+        let number = |n: i64| Decimal::new(n).as_bytes().to_vec();
         let mut headers: Headers = vec![
             (ID_HEADER, self.id.as_bytes().to_vec()),
             (TOPIC, self.topic.as_bytes().to_vec()),
@@ -134,7 +146,7 @@ impl<'a> Answer<'a> {
         for (name, value) in headers {
             let Some(value) = value else { continue };
             let text = || String::from_utf8_lossy(value);
-            let number = || parse_sent_ms(value).unwrap_or(-1);
+            let number = || parse_decimal(value).unwrap_or(-1);
             match std::str::from_utf8(name).unwrap_or_default() {
                 ID_HEADER => (answer.id, known.0) = (text(), true),
                 GROUP => (answer.group, known.1) = (text(), true),

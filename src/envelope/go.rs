@@ -117,6 +117,27 @@ pub(crate) fn recognise(value: &[u8]) -> Option<GoMessage<'static>> {
     parse(value).ok().flatten()
 }
 
+/// The same envelope byte for byte, but that it asks for nothing; `None` where nothing is asked for.
+pub(crate) fn without_wishes(value: &[u8]) -> Option<Vec<u8>> {
+    recognise(value).filter(|m| m.is_reply_message || m.is_send_error)?;
+    let mut wishes = Vec::new();
+    json::object(value, |name, raw| {
+        let is_wish = json::same_name(&name, "IsReplyMessage") || json::same_name(&name, "IsSendError");
+        if is_wish && raw == b"true" {
+            wishes.push(raw.as_ptr().addr() - value.as_ptr().addr());
+        }
+    })
+    .ok()?;
+    let (mut rest, mut told) = (0, Vec::with_capacity(value.len() + wishes.len()));
+    for at in wishes {
+        told.extend_from_slice(&value[rest..at]);
+        told.extend_from_slice(b"false");
+        rest = at + b"true".len();
+    }
+    told.extend_from_slice(&value[rest..]);
+    Some(told)
+}
+
 /// False only if neither `TaskID` nor `ErrStr` can be among the names, in any case, escaped or with folding letters.
 fn may_name_it(value: &[u8]) -> bool {
     let (Some(second), Some(third)) = (value.get(1..), value.get(2..)) else { return false };

@@ -92,16 +92,16 @@ impl std::fmt::Debug for MessageId {
     }
 }
 
-/// A sent time as decimal text, without an allocation.
-pub(crate) struct SentMs {
+/// A number as decimal text, without an allocation; a negative one is written as 0.
+pub(crate) struct Decimal {
     digits: [u8; 20],
     start: usize,
 }
 
-impl SentMs {
-    pub(crate) fn new(ms: i64) -> Self {
+impl Decimal {
+    pub(crate) fn new(number: i64) -> Self {
         let mut digits = [b'0'; 20];
-        let mut rest = ms.max(0);
+        let mut rest = number.max(0);
         let mut start = digits.len();
         loop {
             start -= 1;
@@ -118,8 +118,8 @@ impl SentMs {
     }
 }
 
-/// Reads a sent time; anything but a plain decimal number is none.
-pub(crate) fn parse_sent_ms(value: &[u8]) -> Option<i64> {
+/// Reads what [`Decimal`] writes; anything but a plain decimal number is none.
+pub(crate) fn parse_decimal(value: &[u8]) -> Option<i64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sent_time_reads_back() {
-        for ms in [0, 7, 10, 1_795_363_487_302, i64::MAX] {
-            assert_eq!(parse_sent_ms(SentMs::new(ms).as_bytes()), Some(ms));
+    fn a_decimal_reads_back() {
+        for number in [0, 7, 10, 1_795_363_487_302, i64::MAX] {
+            assert_eq!(parse_decimal(Decimal::new(number).as_bytes()), Some(number));
         }
         for bad in ["", "-1", "+1", "1.5", "x", "99999999999999999999"] {
-            assert_eq!(parse_sent_ms(bad.as_bytes()), None, "{bad}");
+            assert_eq!(parse_decimal(bad.as_bytes()), None, "{bad}");
         }
     }
 }

@@ -12,10 +12,13 @@ mod time;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use answer::{Answer, ERROR_SUFFIX, ERRORS_TO, Place, RECEIPT_TO, REPLY_SUFFIX, Wishes, cut, is_wish};
-pub(crate) use go::{GoMessage, encode as encode_go, recognise as recognise_go, recognise_error as recognise_go_error};
+pub(crate) use go::{
+    GoMessage, encode as encode_go, recognise as recognise_go, recognise_error as recognise_go_error,
+    without_wishes as go_without_wishes,
+};
 pub(crate) use headers::{
-    FAILED_AT, FAILED_ATTEMPTS, FAILED_ERROR, FAILED_GROUP, ID_HEADER, MessageId, ORIGIN_OFFSET, ORIGIN_PARTITION,
-    ORIGIN_TIMESTAMP, ORIGIN_TOPIC, SENT_HEADER, SentMs, is_of_failed, is_ours, parse_sent_ms,
+    Decimal, FAILED_AT, FAILED_ATTEMPTS, FAILED_ERROR, FAILED_GROUP, ID_HEADER, MessageId, ORIGIN_OFFSET,
+    ORIGIN_PARTITION, ORIGIN_TIMESTAMP, ORIGIN_TOPIC, SENT_HEADER, is_of_failed, is_ours, parse_decimal,
 };
 pub(crate) use time::GoTime;
 

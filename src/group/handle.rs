@@ -22,7 +22,7 @@ pub(crate) enum Command {
 }
 
 pub(crate) type CommitResult = Result<Vec<(TopicPartition, ErrorCode)>>;
-pub(crate) type CommittedResult = Result<Vec<(TopicPartition, Option<Committed>)>>;
+pub(crate) type CommittedResult = Result<Vec<(TopicPartition, Result<Option<Committed>>)>>;
 
 impl GroupHandle {
     /// The handle, and where its commands arrive.
@@ -40,8 +40,9 @@ impl GroupHandle {
         self.ask(|reply| Command::Commit { offsets, reply }).await?
     }
 
-    /// The group's committed offsets; `None` where there is none. An error for any partition fails the call. Answers
-    /// within the request time-out. Cancel-safe.
+    /// The group's committed offsets; `None` where there is none. What the coordinator says of one partition, such as that an
+    /// open transaction may still commit there, is that partition's error. Answers within the request time-out.
+    /// Cancel-safe.
     pub(crate) async fn committed(&self, partitions: &[TopicPartition]) -> CommittedResult {
         let partitions = partitions.to_vec();
         self.ask(|reply| Command::Committed { partitions, reply }).await?

@@ -73,10 +73,10 @@ impl Calls {
         let what = format!("OffsetFetch of group {}", self.config.group_id);
         let found = self.cluster.retrying(&what, self.config.request_timeout, || self.try_committed(&partitions));
         let mut found = found.await?;
-        Ok(partitions.into_iter().map(|tp| found.remove_entry(&tp).unwrap_or((tp, None))).collect())
+        Ok(partitions.into_iter().map(|tp| found.remove_entry(&tp).unwrap_or((tp, Ok(None)))).collect())
     }
 
-    async fn try_committed(&self, of: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Option<Committed>>> {
+    async fn try_committed(&self, of: &[TopicPartition]) -> Result<Found> {
         let group = &self.config.group_id;
         let broker = self.cluster.coordinator(group).await?;
         let asked = async {
@@ -124,20 +124,23 @@ fn request(
     request
 }
 
-/// Both forms of the answer; the first error fails it.
-fn read(
-    group: &str,
-    topics: &Topics,
-    response: offset_fetch::OffsetFetchResponse,
-) -> Result<BTreeMap<TopicPartition, Option<Committed>>> {
+/// What a group has committed, or why that is not to be had for a partition.
+type Found = BTreeMap<TopicPartition, Result<Option<Committed>>>;
+
+/// Both forms of the answer; an error that is not of one partition fails it.
+fn read(group: &str, topics: &Topics, response: offset_fetch::OffsetFetchResponse) -> Result<Found> {
     let refused = |code: ErrorCode, what: String| Error::from_code(code, format_args!("OffsetFetch of {what}"));
     let mut found = BTreeMap::new();
     let mut take = |name: &TopicName, partition, code: ErrorCode, offset, leader_epoch, metadata: Option<StrBytes>| {
         let tp = TopicPartition::new(name.clone(), partition);
-        code.ok().map_err(|code| refused(code, format!("group {group} for {tp}")))?;
         let metadata = metadata.unwrap_or_default().to_string();
         // −1: nothing is committed.
-        found.insert(tp, (offset >= 0).then_some(Committed { offset, leader_epoch, metadata }));
+        let committed = (offset >= 0).then_some(Committed { offset, leader_epoch, metadata });
+        let outcome = code.ok().map_err(|code| refused(code, format!("group {group} for {tp}")));
+        match outcome {
+            Err(error) if is_about_coordinator(&error) => return Err(error),
+            outcome => found.insert(tp, outcome.map(|()| committed)),
+        };
         Ok::<_, Error>(())
     };
     response.error_code.ok().map_err(|code| refused(code, format!("group {group}")))?;

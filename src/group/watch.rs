@@ -10,6 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::client::Cluster;
 use crate::client::topology::Topology;
 use crate::client::types::TopicName;
+use crate::error::ErrorKind;
 
 /// Between look-ups of topics that are not known.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -71,13 +72,41 @@ impl TopicWatch {
     }
 }
 
-/// Topics for which no broker answered are left out.
+/// Topics for which no broker answered are left out. One that this member may not see, for lack of DESCRIBE, is to it as
+/// one that does not exist: waiting for an answer would hold up the whole group at every rebalance.
 async fn look_up(cluster: Cluster, topics: Vec<TopicName>) -> Counts {
     let one = async |topic: TopicName| {
-        let found = cluster.find_topic(&topic).await.ok()?;
+        let found = match cluster.find_topic(&topic).await {
+            Err(error) if error.kind() == ErrorKind::Auth => {
+                tracing::debug!(target: "dispatcher::group", %topic, %error, "a topic of the group is not to be seen");
+                None
+            }
+            found => found.ok()?,
+        };
         let count = found.map(|t| i32::try_from(t.partitions.len()).unwrap_or(i32::MAX));
         Some((topic, count))
     };
     let lookups: FuturesUnordered<_> = topics.into_iter().map(one).collect();
     lookups.filter_map(std::future::ready).collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing::Fake;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_must_not_be_seen_is_answered_at_once_as_one_that_is_not_there() {
+        let fake = Fake::new(1);
+        fake.topic("t", 1, &[(1, 0), (1, 0)]);
+        fake.with(|state| state.forbidden.insert("secret".into()));
+        let cluster = fake.connect().await;
+        let begun = cluster.env().now();
+        let counts = look_up(cluster.clone(), ["t", "secret", "none"].map(Into::into).to_vec()).await;
+        assert_eq!(counts, Counts::from([("t".into(), Some(2)), ("secret".into(), None), ("none".into(), None)]));
+        assert!(cluster.env().now() - begun < Duration::from_secs(1));
+        // Who does not answer says nothing.
+        fake.with(|state| state.metadata_error = crate::wire::ErrorCode::REQUEST_TIMED_OUT);
+        assert_eq!(look_up(cluster, vec!["other".into()]).await, Counts::new());
+    }
 }

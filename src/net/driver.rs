@@ -31,14 +31,15 @@ impl Driver {
             let polled = pin!(self.reader.read_buf(self.frames.space())).poll(cx);
             match polled {
                 Poll::Pending => return Ok(()),
+                // It will be found again after that.
+                Poll::Ready(Ok(0) | Err(_)) if self.shared.is_deciding() => return Ok(()),
                 Poll::Ready(Ok(0)) => {
                     let message = format!("{} closed the connection", self.shared.peer);
                     return Err(Error::new(ErrorKind::Connection, message));
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(e)) => {
-                    let message = format!("the connection to {} was lost", self.shared.peer);
-                    return Err(Error::new(ErrorKind::Connection, message).with_source(e));
+                    return Err(self.shared.lost(e, ""));
                 }
             }
             while let Some(frame) = self.frames.next().map_err(|e| e.error(&self.shared.peer))? {

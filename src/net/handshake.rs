@@ -1,9 +1,9 @@
 //! What happens on a fresh stream before callers get it: version negotiation. Securing the stream comes before it,
-//! authentication after it; both have their place in [`negotiate`]'s caller.
+//! authentication (`sasl/`) after it; both have their place in [`negotiate`]'s caller.
 
 use std::time::Duration;
 
-use super::connection::Connection;
+use super::line::Line;
 use super::versions::BrokerVersions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::header::{correlation_id, decode_response};
@@ -12,25 +12,25 @@ use crate::wire::{ErrorCode, Request, StrBytes, Wire};
 
 /// Asks for the broker's versions. One that does not know the asked version answers error 35 in v0 form, listing its
 /// own range of ApiVersions (from 2.4 on) or nothing: ask again at that version, or at 0.
-pub(super) async fn negotiate(connection: &Connection, software: &Software, limit: Duration) -> Result<BrokerVersions> {
+pub(super) async fn negotiate(line: &Line, software: &Software, limit: Duration) -> Result<BrokerVersions> {
     let mut version = ApiVersionsRequest::MAX;
     for _attempt in 0..3 {
         let request = ApiVersionsRequest {
             client_software_name: software.name.clone(),
             client_software_version: software.version.clone(),
         };
-        let frame = connection.start_raw(&request, version, limit)?.await?;
-        let response = read(frame, version, connection.peer())?;
+        let frame = line.start_raw(&request, version, limit)?.await?;
+        let response = read(frame, version, line.peer())?;
         match response.error_code {
             ErrorCode::NONE => return Ok(BrokerVersions::new(&response)),
             ErrorCode::UNSUPPORTED_VERSION if version > 0 => {
                 let offered = response.api_keys.iter().find(|a| a.api_key == ApiVersionsRequest::KEY);
                 version = offered.map_or(0, |a| a.max_version.clamp(0, version - 1));
             }
-            code => return Err(Error::from_code(code, format_args!("ApiVersions to {}", connection.peer()))),
+            code => return Err(Error::from_code(code, format_args!("ApiVersions to {}", line.peer()))),
         }
     }
-    let message = format!("{} refuses every version of ApiVersions: use brokers from 2.1 on", connection.peer());
+    let message = format!("{} refuses every version of ApiVersions: use brokers from 2.1 on", line.peer());
     Err(Error::new(ErrorKind::UnsupportedVersion, message))
 }
 

@@ -1,7 +1,6 @@
 //! What a connection's callers and its driver share: the table of requests under way, what waits to be written, and
 //! the socket's writing half. Lock order: sink before table; neither is held across an await.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Waker};
@@ -9,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::outbox::{Chunk, Sink};
+use super::outbox::Sink;
+use super::table::{Table, Ticket};
 use super::throttle;
+use super::tls::Connector;
 use crate::env::{Env, Transport, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::header::correlation_id;
@@ -35,62 +36,33 @@ pub(super) struct Shared {
     pub(super) env: Env,
     /// `host:port`, for messages.
     pub(super) peer: Arc<str>,
+    /// What secures the stream knows what broke it.
+    tls: Option<Connector>,
     sink: Mutex<Sink>,
     table: Mutex<Table>,
     pub(super) driver: AtomicWaker,
+    ended: Notify,
     next_id: AtomicI32,
-}
-
-#[derive(Default)]
-struct Table {
-    /// In the order of writing, which is the order of answers.
-    under_way: VecDeque<Entry>,
-    outgoing: VecDeque<Chunk>,
-    /// Requests ever accepted; the number of the next one.
-    accepted: u64,
-    muted_until: Option<Instant>,
-    /// What the driver's timer is set to.
-    alarm: Option<Instant>,
-    /// The driver's timer is to be set anew.
-    rearm: bool,
-    /// The last handle is gone: end when nobody waits for an answer any more.
-    draining: bool,
-    closed: Option<Error>,
-}
-
-struct Entry {
-    correlation_id: i32,
-    number: u64,
-    deadline: Instant,
-    api: &'static str,
-    limit: Duration,
-    throttle_at: usize,
-    reply: oneshot::Sender<Reply>,
-}
-
-/// What a request is, apart from its bytes.
-pub(super) struct Ticket {
-    pub(super) correlation_id: i32,
-    pub(super) api: &'static str,
-    pub(super) limit: Duration,
-    pub(super) throttle_at: usize,
 }
 
 impl Shared {
     pub(super) fn new(
         env: Env,
         peer: Arc<str>,
-        writer: Transport,
+        transport: Transport,
+        tls: Option<Connector>,
     ) -> (Arc<Self>, Box<dyn tokio::io::AsyncRead + Send + Unpin>) {
         let shared = Self {
             env,
             peer,
-            sink: Mutex::new(Sink::new(writer.writer)),
+            tls,
+            sink: Mutex::new(Sink::new(transport.writer)),
             table: Mutex::default(),
             driver: AtomicWaker::new(),
+            ended: Notify::new(),
             next_id: AtomicI32::new(0),
         };
-        (Arc::new(shared), writer.reader)
+        (Arc::new(shared), transport.reader)
     }
 
     pub(super) fn next_id(&self) -> i32 {
@@ -101,24 +73,19 @@ impl Shared {
     pub(super) fn send(&self, ticket: Ticket, frame: Frame) -> Result<oneshot::Receiver<Reply>> {
         let now = self.env.now();
         let (reply, answer) = oneshot::channel();
+        let sasl = ticket.sasl;
         let (muted, rearm) = {
             let mut table = lock(&self.table);
             if let Some(error) = &table.closed {
                 return Err(error.clone());
             }
-            if table.under_way.len() >= MAX_UNDER_WAY {
+            if table.len() >= MAX_UNDER_WAY {
                 let message =
                     format!("{MAX_UNDER_WAY} requests to {} are under way: wait for answers first", self.peer);
                 return Err(Error::new(ErrorKind::Connection, message));
             }
-            let Ticket { correlation_id, api, limit, throttle_at } = ticket;
             let muted_until = table.muted_until.filter(|&until| until > now);
-            let deadline = muted_until.unwrap_or(now) + limit;
-            let number = table.accepted;
-            table.accepted += 1;
-            table.under_way.push_back(Entry { correlation_id, number, deadline, api, limit, throttle_at, reply });
-            let parts = frame.parts.into_iter().enumerate();
-            table.outgoing.extend(parts.map(|(i, bytes)| Chunk { bytes, first: i == 0 }));
+            let deadline = table.accept(ticket, frame.parts, reply, now);
             let due = muted_until.unwrap_or(deadline);
             let rearm = table.alarm.is_none_or(|alarm| due < alarm);
             table.rearm |= rearm;
@@ -127,7 +94,8 @@ impl Shared {
         if !muted {
             self.write_as_caller();
         }
-        if rearm {
+        // Behind a step of SASL the driver may have put off that the broker hung up.
+        if rearm || sasl {
             self.driver.wake();
         }
         Ok(answer)
@@ -192,13 +160,21 @@ impl Shared {
                 }
             }
             if let Err(e) = std::task::ready!(sink.poll_write(cx)) {
-                let message = format!("the connection to {} was lost while sending", self.peer);
-                return Poll::Ready(Err(Error::new(ErrorKind::Connection, message).with_source(e)));
+                return Poll::Ready(Err(self.lost(e, " while sending")));
             }
             if !self.has_outgoing() {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// The stream failed.
+    pub(super) fn lost(&self, error: std::io::Error, when: &str) -> Error {
+        let explained = self.tls.as_ref().and_then(|tls| tls.explain(&error, &self.peer));
+        explained.unwrap_or_else(|| {
+            let message = format!("the connection to {} was lost{when}", self.peer);
+            Error::new(ErrorKind::Connection, message).with_source(error)
+        })
     }
 
     fn has_outgoing(&self) -> bool {
@@ -244,9 +220,7 @@ impl Shared {
         if until > before {
             table.muted_until = Some(until);
             table.rearm = true;
-            for entry in &mut table.under_way {
-                entry.deadline += until - before;
-            }
+            table.prolong(until - before);
             drop(table);
             self.driver.wake();
         }
@@ -261,13 +235,13 @@ impl Shared {
     /// For the driver: an error if a request is overdue, else when to look again; `None`: when told to.
     pub(super) fn check_time(&self, now: Instant) -> Result<Option<Instant>> {
         let mut table = lock(&self.table);
-        if let Some(late) = table.under_way.iter().find(|e| e.deadline <= now) {
+        if let Some(late) = table.entries().find(|e| e.deadline <= now) {
             let (peer, api, limit) = (&self.peer, late.api, late.limit);
             let message =
                 format!("{peer} did not answer {api} within {limit:?}: it is overloaded, stopped or unreachable");
             return Err(Error::new(ErrorKind::Timeout, message));
         }
-        let mut alarm = table.under_way.iter().map(|e| e.deadline).min();
+        let mut alarm = table.entries().map(|e| e.deadline).min();
         if table.is_muted(|| now) && !table.outgoing.is_empty() {
             alarm = [alarm, table.muted_until].into_iter().flatten().min();
         }
@@ -279,12 +253,35 @@ impl Shared {
     pub(super) fn release(&self) {
         lock(&self.table).draining = true;
         self.driver.wake();
+        self.ended.notify_one();
+    }
+
+    /// Waits until the connection is closed or its last handle is gone; for one who waits.
+    pub(super) async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Nothing but SASL is written from now on until [`resume`](Self::resume). What is under way is still answered.
+    pub(super) fn hold(&self) {
+        lock(&self.table).hold();
+    }
+
+    /// Whether a step of SASL was answered and whoever asked has yet to look at it: a broker that refuses hangs up right
+    /// behind its answer, and the answer says more.
+    pub(super) fn is_deciding(&self) -> bool {
+        lock(&self.table).is_deciding()
+    }
+
+    pub(super) fn resume(&self) {
+        lock(&self.table).resume();
+        self.write_as_caller();
+        self.driver.wake();
     }
 
     /// Whether the driver has nothing left to do.
     pub(super) fn is_drained(&self) -> bool {
         let table = lock(&self.table);
-        table.draining && table.under_way.iter().all(|e| e.reply.is_closed())
+        table.draining && table.entries().all(|e| e.reply.is_closed())
     }
 
     pub(super) fn closed_with(&self) -> Option<Error> {
@@ -302,27 +299,13 @@ impl Shared {
         }
         // Nothing is accepted any more, so no request can begin after this.
         let started = lock(&self.sink).close();
-        let under_way = {
-            let mut table = lock(&self.table);
-            table.outgoing.clear();
-            std::mem::take(&mut table.under_way)
-        };
+        let under_way = lock(&self.table).take_all();
         tracing::debug!(target: "dispatcher::net", peer = %self.peer, under_way = under_way.len(), %error, "connection closed");
         for entry in under_way {
             let maybe_sent = entry.number < started;
             let _ = entry.reply.send(Err(Lost { error: error.clone(), maybe_sent }));
         }
         self.driver.wake();
-    }
-}
-
-impl Table {
-    fn is_muted(&mut self, now: impl FnOnce() -> Instant) -> bool {
-        let Some(until) = self.muted_until else { return false };
-        if until > now() {
-            return true;
-        }
-        self.muted_until = None;
-        false
+        self.ended.notify_one();
     }
 }

@@ -86,10 +86,10 @@ fn flexible(key: i16, version: i16) -> bool {
     version >= api(key).unwrap_or_else(|| panic!("no such API: {key}")).flexible
 }
 
-/// Every API of this crate at all its versions.
+/// Every API of this crate at all its versions, those of SASL too.
 pub(crate) fn all_versions() -> ApiVersionsResponse {
     let range = |a: &Api| ApiVersion { api_key: a.key, min_version: a.min, max_version: a.max };
-    ApiVersionsResponse { api_keys: APIS.iter().map(range).collect(), ..Default::default() }
+    ApiVersionsResponse { api_keys: APIS.iter().chain(every::SASL_APIS).map(range).collect(), ..Default::default() }
 }
 
 impl Peer {

@@ -17,6 +17,7 @@ fn config() -> ConnectionConfig {
         connect_timeout: Duration::from_secs(10),
         max_frame: 100 << 20,
         software: Default::default(),
+        security: Default::default(),
     }
 }
 

@@ -86,7 +86,7 @@ impl BadLength {
         let Self { length, max } = self;
         let bytes = length.to_be_bytes();
         let message = if bytes[..2] == [0x15, 0x03] || bytes[..2] == [0x16, 0x03] {
-            format!("{peer} answers with TLS: this listener wants an encrypted connection")
+            format!("{peer} answers with TLS: this listener wants an encrypted connection, so turn on TLS")
         } else if &bytes == b"HTTP" {
             format!("{peer} answers with HTTP: that is not a Kafka listener")
         } else if length < 4 {

@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 
 use super::field::At;
 use super::message::{Request, Versions, Wire};
-use super::messages::every::for_each_api;
+use super::messages::every::for_each_declared_api;
 use super::primitives::{Reader, Writer};
 use super::sample::{Gen, Sample};
 
@@ -105,7 +105,7 @@ macro_rules! tests {
         }
     )* };
 }
-for_each_api!(tests);
+for_each_declared_api!(tests);
 
 #[test]
 fn requests_and_responses_go_with_their_headers() {

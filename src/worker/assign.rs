@@ -17,6 +17,10 @@ use crate::group::GroupEvent;
 
 /// Between two attempts to find out where partitions start.
 const START_RETRY: Duration = Duration::from_millis(500);
+/// What may pass is told when it has lasted for so long, such as a partition without a leader.
+const TELL_AFTER: Duration = Duration::from_secs(10);
+/// Between two times that it is told.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
 
 /// Where these partitions start.
 pub(super) type Starts = Pin<Box<dyn Future<Output = Found> + Send>>;
@@ -32,13 +36,14 @@ where
     /// Finds out where newly owned partitions start.
     pub(super) fn begin(&mut self, partitions: Vec<TopicPartition>, recreated: bool) {
         let mut starting = Vec::with_capacity(partitions.len());
+        let tell_at = self.env.now() + TELL_AFTER;
         for tp in partitions {
             self.epochs += 1;
             let epoch = AssignmentEpoch(self.epochs);
             if let Some(Owned::Running(old)) = self.owned.insert(tp.clone(), Owned::Starting(epoch)) {
                 self.discard(old);
             }
-            starting.push(Starting { tp, epoch, recreated });
+            starting.push(Starting { tp, epoch, recreated, tries: 0, tell_at });
         }
         self.search(starting, None);
     }
@@ -69,7 +74,8 @@ where
             Err(error) => starting.into_iter().map(|starting| (starting, Err(error.clone()))).collect(),
         };
         let (mut begun, mut rest, mut why) = (Vec::new(), Vec::new(), None);
-        for (starting, start) in found {
+        let now = self.env.now();
+        for (mut starting, start) in found {
             match start {
                 _ if !self.is_awaited(&starting) => {}
                 Ok(start) => {
@@ -78,7 +84,13 @@ where
                 }
                 Err(error) if error.is_fatal() => return Some(Reason::Failed(error)),
                 Err(error) => {
-                    why.get_or_insert(error);
+                    let Starting { tp, tries, tell_at, .. } = &mut starting;
+                    tracing::debug!(target: "dispatcher::worker", %tp, tries, %error, "where it starts was not found out");
+                    if now >= *tell_at || (*tries == 0 && !error.is_retriable()) {
+                        *tell_at = now + TELL_AGAIN;
+                        why.get_or_insert(error);
+                    }
+                    *tries += 1;
                     rest.push(starting);
                 }
             }
@@ -86,10 +98,8 @@ where
         if self.watching {
             self.seek_ends(begun, None);
         }
-        if let Some(error) = why {
-            self.warn(error);
-            self.search(rest, Some(START_RETRY));
-        }
+        why.into_iter().for_each(|error| self.warn(error));
+        self.search(rest, Some(START_RETRY));
         None
     }
 
@@ -121,6 +131,7 @@ where
             committed: (!pinned).then_some(point),
             stands: None,
             shut: false,
+            waits: None,
             ended: false,
             meter: self.meter.partition(&tp.topic, tp.partition),
         };

@@ -5,10 +5,10 @@ use std::pin::Pin;
 
 use super::consumer::{Driver, Owned};
 use super::metadata::{Finished, LogId, MAX_RUNS};
-use super::scheduler::PartId;
+use super::scheduler::{PartId, Scheduler};
 use super::seam::{Feed, Log, Membership};
 use super::tracker::Progress;
-use crate::client::fetch::FetchEvent;
+use crate::client::fetch::{FetchEvent, FetchedBatch};
 use crate::client::types::TopicPartition;
 use crate::group::{CommitOffset, GroupEvent};
 use crate::wire::ErrorCode;
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) offset: i64,
-    /// `None`: unknown, and only of interest once there are runs.
+    /// `None`: unknown, and only of interest once it is to say more than which log it is.
     pub(super) metadata: Option<String>,
 }
 
@@ -102,12 +102,16 @@ where
             }
             let has_runs = !progress.runs.is_empty();
             let log = if self.metadata_fits { log } else { LogId::default() };
-            let commit = Self::commit_offset(log, progress);
+            // Only the record that holds back the commits may be said to wait.
+            let is_alone = |s: &Scheduler<FetchedBatch>| s.in_flight_of(running.id) == 0 && s.held(running.id) == 0;
+            let waits = running.waits.filter(|_| !has_runs && self.shared.with(|s| is_alone(s)));
+            let commit = Self::commit_offset(log, progress, waits);
             let point = Point { offset: commit.offset, metadata: Some(commit.metadata.clone()) };
             let news = match &running.committed {
                 None => true,
                 Some(last) if last.offset != point.offset => true,
-                Some(Point { metadata: None, .. }) => has_runs,
+                // That it waits no more is seen from the time.
+                Some(_) if !has_runs && waits.is_none() => false,
                 Some(last) => *last != point,
             };
             if news {
@@ -122,9 +126,10 @@ where
         Some(Box::pin(async move { (points, membership.commit(offsets).await) }))
     }
 
-    fn commit_offset(log: LogId, progress: Progress) -> CommitOffset {
+    fn commit_offset(log: LogId, progress: Progress, waits: Option<i64>) -> CommitOffset {
         let Progress { offset, leader_epoch, runs, runs_epoch } = progress;
-        let metadata = Finished { log, base: offset, leader_epoch: runs_epoch, runs }.encode();
+        let finished = Finished { log, base: offset, leader_epoch: runs_epoch, runs };
+        let metadata = waits.map_or_else(|| finished.encode(), |until| finished.encode_waiting(until));
         CommitOffset { offset, leader_epoch, metadata }
     }
 

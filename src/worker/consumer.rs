@@ -61,6 +61,8 @@ pub(super) struct Running {
     pub(super) stands: Option<(i64, Option<Instant>)>,
     /// Its guard is paused, for its next record is not due for long.
     pub(super) shut: bool,
+    /// When its next record is due, ms since 1970, where that is long enough to be told to those who watch.
+    pub(super) waits: Option<i64>,
     /// It reached `max_held`, or cannot be read on.
     pub(super) ended: bool,
     pub(super) meter: PartitionMeter,

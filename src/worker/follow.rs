@@ -1,5 +1,5 @@
 //! What follows on a handler's end, in its lane: the next attempt in place, the way to a retry topic or to the dead
-//! letters, aftercare, and what else the failure policy says.
+//! letters (`passing.rs`), aftercare, and what else the failure policy says.
 //! A record waits here in the lane's sets, never in a task of its own. What must stay true: a record leaves its lane as
 //! finished only when nothing follows any more, and one that was given up before its next attempt is never finished.
 
@@ -50,7 +50,7 @@ where
         }
         let begun_ms = if care { self.env.wall_ms() } else { 0 };
         let backoff = Backoff::new(self.rules.plan.backoff);
-        Some(Kept { record: record.clone(), care, begun_ms, ended_ms: 0, backoff, passing: None })
+        Some(Kept { record: record.clone(), care, begun_ms, ended_ms: 0, backoff, passing: None, refused: 0 })
     }
 
     /// A record for its first attempt in place.
@@ -107,51 +107,15 @@ where
     }
 
     /// Waits before the next attempt at whatever failed.
-    fn rest(&mut self, mut subject: Subject<B>) {
+    pub(super) fn rest(&mut self, mut subject: Subject<B>) {
         let Some(kept) = &mut subject.kept else { return };
         let pause = self.env.random(|rng| kept.backoff.next(rng));
         let rest = rest(self.env.clone(), self.shared.clone(), subject.assignment.clone(), pause);
         self.running.push(Job::resting(rest, subject));
     }
 
-    /// Passes a record on. Until it is acknowledged, the record is unfinished.
-    pub(super) fn forward(&mut self, subject: Subject<B>) -> Option<End> {
-        let (Some(forward), Some(kept)) = (&self.rules.forward, &subject.kept) else { return Some(End::Held) };
-        let Some((to, cause)) = &kept.passing else { return Some(End::Held) };
-        let forward = forward.forward(kept.record.clone(), *to, cause.clone());
-        self.running.push(Job::forwarding(forward, subject));
-        None
-    }
-
-    /// An attempt to pass a record on has ended.
-    pub(super) fn forwarded(
-        &mut self,
-        mut kept: Box<Kept<B>>,
-        ticket: Ticket,
-        assignment: Arc<Assignment>,
-        result: Result<()>,
-    ) -> Option<End> {
-        let offset = kept.record.offset();
-        match (result, kept.passing.take()) {
-            (Ok(()), Some((to, cause))) if kept.care => {
-                self.tend(*kept, ticket, End::Finished, Err(cause), to != Destination::DeadLetters)
-            }
-            (Ok(()), _) => Some(End::Finished),
-            (Err(error), passing) => {
-                let kind = error.kind();
-                let text = format!("{} offset {offset} failed and could not be passed on: tried again", assignment.tp);
-                let error = error.wrap(kind, text);
-                tracing::warn!(target: "dispatcher::worker", "{error}");
-                self.shared.failures.push(Failure { record: Some((assignment.tp.clone(), offset)), error });
-                kept.passing = passing;
-                self.rest(Subject { ticket, assignment, offset, kept: Some(kept) });
-                None
-            }
-        }
-    }
-
     /// Begins aftercare; what waits for the record's key or partition waits no longer.
-    fn tend(
+    pub(super) fn tend(
         &mut self,
         kept: Kept<B>,
         ticket: Ticket,
@@ -179,7 +143,7 @@ where
     }
 
     /// A handler failed for good.
-    fn failed(&self, error: &Error, tp: &TopicPartition, offset: i64) -> End {
+    pub(super) fn failed(&self, error: &Error, tp: &TopicPartition, offset: i64) -> End {
         tracing::debug!(target: "dispatcher::worker", %error, "a handler failed");
         self.rules.meter.failed(&tp.topic);
         self.shared.failures.push(Failure { record: Some((tp.clone(), offset)), error: error.clone() });

@@ -54,6 +54,8 @@ pub(crate) struct Kept<B> {
     pub(crate) backoff: Backoff,
     /// It is handled no more: where it goes, and why.
     pub(crate) passing: Option<(Destination, Error)>,
+    /// How often in a row it was refused there in a way that hardly passes.
+    pub(crate) refused: u32,
 }
 
 /// See the file's head.

@@ -1,6 +1,7 @@
 //! A consumer over the real rooms: a group membership and the fetcher.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -71,8 +72,9 @@ impl Log for Live {
         partitions: &[TopicPartition],
         at: OffsetAt,
         isolation: Isolation,
+        patience: Duration,
     ) -> Result<Vec<(TopicPartition, Result<Option<i64>>)>> {
-        let found = self.source.admin.list_offsets(partitions, at, isolation).await?;
+        let found = self.source.admin.list_offsets_once(partitions, at, isolation, patience).await?;
         let offset = |(tp, position): (TopicPartition, Result<Option<Position>>)| {
             let offset = match (position, at) {
                 (Ok(None), OffsetAt::Earliest | OffsetAt::Latest) => {
@@ -85,8 +87,8 @@ impl Log for Live {
         Ok(found.into_iter().map(offset).collect())
     }
 
-    async fn epoch_end(&self, tp: &TopicPartition, leader_epoch: i32) -> Result<Option<i64>> {
-        let found = self.source.admin.epoch_ends(&[(tp.clone(), leader_epoch)]).await?;
+    async fn epoch_end(&self, tp: &TopicPartition, leader_epoch: i32, patience: Duration) -> Result<Option<i64>> {
+        let found = self.source.admin.epoch_ends_once(&[(tp.clone(), leader_epoch)], patience).await?;
         match found.into_iter().next() {
             Some((_, Ok(end))) => Ok((end.leader_epoch == leader_epoch).then_some(end.end_offset)),
             Some((_, Err(error))) if error.kind() == ErrorKind::UnsupportedVersion => Ok(None),

@@ -6,7 +6,8 @@
 //!
 //! `dispatcher1:` + base64 of: CRC-32C of the cluster's id (4), topic id (16), base offset (8), leader epoch of the highest
 //! finished record (4), then per run two varints (distance from the last end, length), then CRC-32C (4) of all before.
-//! Big endian.
+//! Big endian. Instead of runs there may be a distance of 0, which no run has, and a varint: the record at the base waits
+//! in a retry topic until then, in ms since 1970. That is for those who watch; owners make nothing of it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -56,14 +57,7 @@ impl Finished {
     /// The commit's metadata; empty without a topic id to guard it. Runs for which there is no room are left out, the
     /// highest first: that costs repeats, never a loss.
     pub(crate) fn encode(&self) -> String {
-        if self.log.topic.is_zero() {
-            return String::new();
-        }
-        let mut bytes = Vec::with_capacity(HEAD + CRC + 8 * self.runs.len().min(MAX_RUNS));
-        bytes.extend_from_slice(&self.log.cluster.to_be_bytes());
-        bytes.extend_from_slice(&self.log.topic.0);
-        bytes.extend_from_slice(&self.base.to_be_bytes());
-        bytes.extend_from_slice(&self.leader_epoch.to_be_bytes());
+        let mut bytes = self.begin();
         let mut last = self.base;
         for (start, end) in &self.runs {
             let before = bytes.len();
@@ -75,8 +69,41 @@ impl Finished {
             }
             last = *end;
         }
+        self.seal(bytes)
+    }
+
+    /// The same where nothing above the base is finished, for the record there is not due before then: ms since 1970.
+    pub(crate) fn encode_waiting(&self, until_ms: i64) -> String {
+        let mut bytes = self.begin();
+        put_varint(&mut bytes, 0);
+        put_varint(&mut bytes, until_ms.max(0) as u64);
+        self.seal(bytes)
+    }
+
+    fn begin(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD + CRC + 8 * self.runs.len().clamp(2, MAX_RUNS));
+        bytes.extend_from_slice(&self.log.cluster.to_be_bytes());
+        bytes.extend_from_slice(&self.log.topic.0);
+        bytes.extend_from_slice(&self.base.to_be_bytes());
+        bytes.extend_from_slice(&self.leader_epoch.to_be_bytes());
+        bytes
+    }
+
+    fn seal(&self, mut bytes: Vec<u8>) -> String {
+        if self.log.topic.is_zero() {
+            return String::new();
+        }
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
         format!("{TAG}{}", BASE64.encode(bytes))
+    }
+
+    /// Until when the record at `committed` waits, if its owner said so beside exactly this offset of this log.
+    pub(crate) fn waits_until(text: &str, log: LogId, committed: i64) -> Option<i64> {
+        let bytes = checked(text)?;
+        let (found, mut rest) = Self::head(&bytes)?;
+        let is_meant = found.log == log && !log.topic.is_zero() && found.base == committed;
+        let until = (is_meant && take_varint(&mut rest)? == 0).then(|| take_varint(&mut rest)).flatten()?;
+        i64::try_from(until).ok().filter(|_| rest.is_empty())
     }
 
     /// Reads what [`encode`](Self::encode) wrote, if it was written beside exactly this offset of this log.
@@ -202,6 +229,19 @@ mod tests {
         let back = Finished::decode(&text, ID, 1_000).expect("what fits is kept");
         assert_eq!(back.runs[..], runs[..back.runs.len()]);
         assert!(back.runs.len() > 700);
+    }
+
+    #[test]
+    fn a_record_that_waits_is_told_to_those_who_watch_and_changes_nothing_for_owners() {
+        let text = finished(&[]).encode_waiting(1_700_000_000_123);
+        assert_eq!(Finished::waits_until(&text, ID, 1_000), Some(1_700_000_000_123));
+        assert_eq!(Finished::waits_until(&text, ID, 999), None);
+        assert_eq!(Finished::waits_until(&text, LogId { cluster: 6, ..ID }, 1_000), None);
+        assert_eq!((Finished::decode(&text, ID, 1_000), Finished::log_of(&text, 1_000)), (None, Some(ID)));
+        let plain = [finished(&[]).encode(), finished(&[(1_001, 1_002)]).encode(), String::new(), TAG.into()];
+        assert!(plain.iter().all(|text| Finished::waits_until(text, ID, 1_000).is_none()));
+        let nameless = Finished { log: LogId::default(), ..finished(&[]) };
+        assert_eq!(nameless.encode_waiting(5), "");
     }
 
     #[test]

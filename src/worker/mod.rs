@@ -19,6 +19,7 @@ mod lane;
 mod live;
 mod metadata;
 mod part;
+mod passing;
 mod policy;
 mod pool;
 mod record;
@@ -36,7 +37,6 @@ mod tests;
 mod tracker;
 mod watching;
 
-#[allow(unused_imports, reason = "receipts are to come")]
 pub(crate) use aftercare::{Aftercare, Ending, Seams};
 pub(crate) use cancel::Cancel;
 pub(crate) use config::ConsumerConfig;

@@ -31,6 +31,11 @@ pub enum OnFailure {
     /// Reported, and written to this topic with the cause in headers, before it is committed: see
     /// [`Message::origin`](crate::Message::origin). The topic is made if it does not exist, and cannot be one that is
     /// subscribed to. While it cannot be written to, that is reported and tried again, and the message is not committed.
+    ///
+    /// A message that is too large for the topic with these headers goes there with fewer of them, at last with none. If
+    /// it is too large even so, or the topic goes on refusing what cannot pass by itself (ten times in a row, half a minute
+    /// or so: no right to write there, say), the reason and what to do are reported, and the message is **held** as under
+    /// [`Hold`](Self::Hold): nothing is lost, and it is handled again after a restart.
     DeadLetter(String),
 }
 
@@ -41,6 +46,10 @@ pub enum OnFailure {
 /// [retry topics](Self::through_topics), from each of these after its delay. After the last attempt of all, what
 /// [`then`](Self::then) says; only that last failure comes to [`errors`](crate::Subscription::errors), the others are
 /// events of `tracing` at level debug.
+///
+/// A sender that [waits for a receipt](crate::SendMessage::receipt) or
+/// [watches for errors](crate::SendMessage::watch_errors) is answered once, after the last attempt of all; a dead letter,
+/// whoever reads it, asks for no answer any more.
 ///
 /// [`handler_timeout`](crate::Subscribe::handler_timeout) is for each attempt. A message that does not fit its handler's
 /// argument ([`FromMessage`](crate::FromMessage)) is not tried again. When its partition is taken away or the subscription
@@ -82,6 +91,11 @@ impl RetryPolicy {
     /// topic only. A message that waits costs no handler and holds up no other partition.
     /// Each time it is handed out counts for [`count`](crate::Subscribe::count), and
     /// [`until_end`](crate::Subscribe::until_end) does not wait for what goes to a retry topic meanwhile.
+    ///
+    /// A message that a retry topic never takes, because it is too large for it even with no more headers than are needed,
+    /// or because the topic goes on refusing what cannot pass by itself, has had its last attempt: that is reported, and
+    /// what [`then`](Self::then) says follows, except that under [`OnFailure::Skip`] it is **held** as under
+    /// [`OnFailure::Hold`]. Let these topics' `max.message.bytes` be 1 KiB or more above that of the topic itself.
     ///
     /// [`Message::topic`](crate::Message::topic), partition and offset are of where the message was read, the retry topic
     /// then; [`Message::origin`](crate::Message::origin) is of where it came from, and

@@ -1,6 +1,8 @@
 //! What a consumer needs of the rooms below: a membership, the log, and two streams of events. The real ones are thin;
 //! tests put their own in place.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::Result;
@@ -13,7 +15,11 @@ use crate::wire::ErrorCode;
 #[async_trait]
 pub(crate) trait Membership: Send + Sync + 'static {
     async fn commit(&self, offsets: Vec<(TopicPartition, CommitOffset)>) -> Result<Vec<(TopicPartition, ErrorCode)>>;
-    async fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Option<Committed>)>>;
+    /// Fails for some partitions, or as a whole.
+    async fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Result<Option<Committed>>)>>;
     async fn leave(&self);
 }
 
@@ -23,7 +29,10 @@ impl Membership for GroupHandle {
         self.commit(offsets).await
     }
 
-    async fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Option<Committed>)>> {
+    async fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Result<Option<Committed>>)>> {
         self.committed(partitions).await
     }
 
@@ -63,17 +72,19 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// CRC-32C of the cluster's id, which tells it from the clusters it is mirrored to.
     fn cluster_tag(&self) -> u32;
 
-    /// Offsets of many partitions at once, `None` where no record is that young.
+    /// Offsets of many partitions at once, `None` where no record is that young. Asked for once: what is not found out
+    /// within `patience` fails, and holds up no other.
     async fn offsets(
         &self,
         partitions: &[TopicPartition],
         at: OffsetAt,
         isolation: Isolation,
+        patience: Duration,
     ) -> Result<Vec<(TopicPartition, Result<Option<i64>>)>>;
 
     /// Where the records of `leader_epoch` end in the log as it is now; `None` when it has no such epoch (any more), or
-    /// the cluster cannot say.
-    async fn epoch_end(&self, tp: &TopicPartition, leader_epoch: i32) -> Result<Option<i64>>;
+    /// the cluster cannot say. Asked for once, as [`offsets`](Self::offsets).
+    async fn epoch_end(&self, tp: &TopicPartition, leader_epoch: i32, patience: Duration) -> Result<Option<i64>>;
 }
 
 /// A stream of events; `None` at its end. Receiving is cancel-safe.

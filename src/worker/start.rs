@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::config::{ConsumerConfig, StartAt};
 use super::failure::{Failure, Failures};
@@ -20,6 +21,21 @@ pub(crate) struct Starting {
     pub(crate) epoch: AssignmentEpoch,
     /// Its topic was created anew: what the group has committed belongs to another log.
     pub(crate) recreated: bool,
+    /// How often that was not found out.
+    pub(crate) tries: u32,
+    /// From when on it is told that it is not.
+    pub(crate) tell_at: Instant,
+}
+
+/// The longest that one leader is waited for.
+const MAX_PATIENCE: Duration = Duration::from_secs(30);
+
+impl Starting {
+    /// How long a leader that does not answer holds up those that do: a second at first, for there may be many others
+    /// whose leaders do, and longer each time, for it may be no faster than that.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(1 << self.tries.min(5)).min(MAX_PATIENCE)
+    }
 }
 
 /// Where it starts.
@@ -52,13 +68,19 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     let log_id = |tp: &TopicPartition| logs.get(&tp.topic).copied().unwrap_or_default();
     let known: Vec<_> = starting.iter().filter(|s| !s.recreated).map(|s| s.tp.clone()).collect();
     let mut committed: BTreeMap<TopicPartition, Committed> = BTreeMap::new();
+    let patience = starting.iter().map(Starting::patience).max().unwrap_or(MAX_PATIENCE);
     if !known.is_empty() {
-        let answer = membership.committed(&known).await?;
-        committed.extend(answer.into_iter().filter_map(|(tp, c)| Some((tp, c.filter(|c| c.offset >= 0)?))));
+        for (tp, found) in membership.committed(&known).await? {
+            match found {
+                Ok(found) => committed.extend(found.filter(|c| c.offset >= 0).map(|c| (tp, c))),
+                Err(error) => drop(failed.insert(tp, error)),
+            }
+        }
     }
+    let tps: Vec<_> = tps.into_iter().filter(|tp| !failed.contains_key(tp)).collect();
     let mut disbelieved = Vec::new();
     let with: Vec<_> = tps.iter().filter(|tp| committed.contains_key(tp)).cloned().collect();
-    let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted, &mut failed).await?;
+    let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted, patience, &mut failed).await?;
     for tp in &with {
         if let (Some(c), Some(end)) = (committed.get(tp), ends.get(tp))
             && let Some(why) = disbelief(c, *end, log_id(tp))
@@ -87,15 +109,15 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     }
     let mut fresh = match config.start_at {
         StartAt::TimestampMs(ms) => {
-            offsets(&*log, &young, OffsetAt::Timestamp(ms), config.isolation, &mut failed).await?
+            offsets(&*log, &young, OffsetAt::Timestamp(ms), config.isolation, patience, &mut failed).await?
         }
         _ => BTreeMap::new(),
     };
     latest.extend(young.into_iter().filter(|tp| !fresh.contains_key(tp) && !failed.contains_key(tp)));
-    fresh.extend(offsets(&*log, &latest, OffsetAt::Latest, config.isolation, &mut failed).await?);
-    fresh.extend(offsets(&*log, &earliest, OffsetAt::Earliest, config.isolation, &mut failed).await?);
+    fresh.extend(offsets(&*log, &latest, OffsetAt::Latest, config.isolation, patience, &mut failed).await?);
+    fresh.extend(offsets(&*log, &earliest, OffsetAt::Earliest, config.isolation, patience, &mut failed).await?);
     let untils = if config.until_end {
-        offsets(&*log, &tps, OffsetAt::Latest, config.isolation, &mut failed).await?
+        offsets(&*log, &tps, OffsetAt::Latest, config.isolation, patience, &mut failed).await?
     } else {
         BTreeMap::new()
     };
@@ -117,7 +139,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
             }
         };
         let inherited = match committed.get(tp) {
-            Some(c) => match inherited(&*log, tp, log_id(tp), c).await {
+            Some(c) => match inherited(&*log, tp, log_id(tp), c, patience).await {
                 Ok(inherited) => inherited,
                 Err(error) => {
                     found.push((partition, Err(error)));
@@ -150,13 +172,14 @@ async fn offsets<L: Log>(
     tps: &[TopicPartition],
     at: OffsetAt,
     isolation: Isolation,
+    patience: Duration,
     failed: &mut BTreeMap<TopicPartition, Error>,
 ) -> Result<BTreeMap<TopicPartition, i64>> {
     if tps.is_empty() {
         return Ok(BTreeMap::new());
     }
     let mut offsets = BTreeMap::new();
-    for (tp, found) in log.offsets(tps, at, isolation).await? {
+    for (tp, found) in log.offsets(tps, at, isolation, patience).await? {
         match found {
             Ok(Some(offset)) => drop(offsets.insert(tp, offset)),
             Ok(None) => {}
@@ -183,11 +206,17 @@ fn log_of<L: Log>(log: &L, tp: &TopicPartition) -> LogId {
 
 /// The finished records that the commit's metadata names, if its log still holds them. An error when that cannot be
 /// found out now: without them they would be handled again.
-async fn inherited<L: Log>(log: &L, tp: &TopicPartition, id: LogId, committed: &Committed) -> Result<Inherited> {
+async fn inherited<L: Log>(
+    log: &L,
+    tp: &TopicPartition,
+    id: LogId,
+    committed: &Committed,
+    patience: Duration,
+) -> Result<Inherited> {
     let Some(finished) = Finished::decode(&committed.metadata, id, committed.offset) else {
         return Ok(Inherited::default());
     };
-    match log.epoch_end(tp, finished.leader_epoch).await? {
+    match log.epoch_end(tp, finished.leader_epoch, patience).await? {
         Some(end) if end >= finished.end() => {
             Ok(Inherited { runs: finished.runs, leader_epoch: finished.leader_epoch })
         }

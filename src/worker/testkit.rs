@@ -36,10 +36,19 @@ pub(crate) fn batch(base: i64, keys: &[Option<String>]) -> Batch {
         let value = (base + i as i64).to_string();
         builder.try_append(i as i64, key.as_deref().map(str::as_bytes), Some(value.as_bytes()), &[]).expect("fits");
     }
-    let body = builder.finish(Default::default()).expect("a batch");
+    let body = builder.finish(crate::wire::records::Compression::None).expect("a batch");
     let mut bytes = body.stamp(NO_PRODUCER).to_vec();
     bytes[..8].copy_from_slice(&base.to_be_bytes());
     bytes.extend_from_slice(body.body());
     let raw = batches(Bytes::from(bytes)).next().expect("one").expect("well-formed");
     raw.open(&Limits::default()).expect("right checksum")
+}
+
+/// Keeps nothing attached.
+pub(crate) struct Detached;
+
+impl super::seam::Attachment for Detached {
+    fn pause(&self) {}
+
+    fn resume(&self) {}
 }

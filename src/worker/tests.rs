@@ -16,7 +16,7 @@ use super::handle::ConsumerHandle;
 use super::metadata::{Finished, LogId};
 use super::retry::OnFailure;
 use super::seam::{Feed, Guard, Log, Membership};
-use super::testkit::batch;
+use super::testkit::{Detached, batch};
 use crate::Result;
 use crate::client::fetch::{FetchError, FetchEvent, FetchFault, Fetched, FetchedBatch};
 use crate::client::types::{AssignmentEpoch, Isolation, OffsetAt, Position, TopicId, TopicPartition};
@@ -72,6 +72,8 @@ struct World {
     topic_id: TopicId,
     /// Partitions whose offsets cannot be found out.
     leaderless: Vec<i32>,
+    /// Partitions whose committed offset is not to be had.
+    unstable: Vec<i32>,
     /// A record may be handled several times in a row.
     retries: bool,
 }
@@ -146,9 +148,16 @@ impl Membership for FakeGroup {
         Ok(answer)
     }
 
-    async fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Option<Committed>)>> {
+    async fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Result<Option<Committed>>)>> {
         let world = lock(&self.world);
-        Ok(partitions.iter().map(|tp| (tp.clone(), world.committed.get(tp).cloned())).collect())
+        let answer = |tp: &TopicPartition| match world.unstable.contains(&tp.partition) {
+            true => Err(crate::Error::from_code(ErrorCode::UNSTABLE_OFFSET_COMMIT, "OffsetFetch")),
+            false => Ok(world.committed.get(tp).cloned()),
+        };
+        Ok(partitions.iter().map(|tp| (tp.clone(), answer(tp))).collect())
     }
 
     async fn leave(&self) {}
@@ -181,10 +190,8 @@ impl Log for FakeLog {
                 epoch,
                 batches: vec![Arc::new(block)],
                 next_offset,
-                leader_epoch: 0,
                 high_watermark: keys.len() as i64,
                 last_stable: keys.len() as i64,
-                log_start: 0,
             }));
         }
         Box::new(Detached)
@@ -203,6 +210,7 @@ impl Log for FakeLog {
         partitions: &[TopicPartition],
         at: OffsetAt,
         _: Isolation,
+        _: Duration,
     ) -> Result<Vec<(TopicPartition, Result<Option<i64>>)>> {
         let world = lock(&self.world);
         let of = |tp: &TopicPartition| match at {
@@ -218,17 +226,9 @@ impl Log for FakeLog {
         Ok(partitions.iter().map(|tp| (tp.clone(), answer(tp))).collect())
     }
 
-    async fn epoch_end(&self, tp: &TopicPartition, _: i32) -> Result<Option<i64>> {
+    async fn epoch_end(&self, tp: &TopicPartition, _: i32, _: Duration) -> Result<Option<i64>> {
         Ok(Some(lock(&self.world).logs[tp.partition as usize].len() as i64))
     }
-}
-
-struct Detached;
-
-impl super::seam::Attachment for Detached {
-    fn pause(&self) {}
-
-    fn resume(&self) {}
 }
 
 struct Member {

@@ -1,6 +1,7 @@
 //! What the driver looks after for those who watch: partitions that have caught up, handlers that stand still, and
 //! whether the subscription is paused.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,14 @@ use crate::{Error, ErrorKind, Result};
 
 /// Between two attempts to find out where logs end.
 const RETRY: Duration = Duration::from_secs(1);
+/// So long one leader may hold up what is known of the others.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A partition whose next record is due later than this is read no further until then.
 const SHUT_FROM: Duration = Duration::from_secs(1);
+
+/// A partition whose next record is due later than this says so beside its committed offset, or it would look stuck.
+const WORTH_TELLING: Duration = Duration::from_secs(10);
 
 /// Where the logs of these partitions end.
 pub(super) type Ends = Pin<Box<dyn Future<Output = (Vec<(TopicPartition, AssignmentEpoch)>, Found)> + Send>>;
@@ -73,6 +79,14 @@ where
                 continue;
             }
             let due = self.shared.with(|s| s.due(running.id));
+            let waits = due.filter(|due| running.waits == Some(*due) || wait(*due) > WORTH_TELLING);
+            if waits != running.waits {
+                running.waits = waits;
+                // Said at the next look.
+                if waits.is_some() {
+                    self.policy.touch(self.env.now());
+                }
+            }
             let shut = due.is_some_and(|due| wait(due) > SHUT_FROM);
             if shut != running.shut
                 && let Some(guard) = &running.guard
@@ -95,42 +109,29 @@ where
                 env.sleep(wait).await;
             }
             let tps: Vec<_> = of.iter().map(|(tp, _)| tp.clone()).collect();
-            let found = log.offsets(&tps, OffsetAt::Latest, isolation).await;
+            let found = log.offsets(&tps, OffsetAt::Latest, isolation, PATIENCE).await;
             (of, found)
         }));
     }
 
     pub(super) fn ends_found(&mut self, mut of: Vec<(TopicPartition, AssignmentEpoch)>, found: Found) {
-        match found {
-            Ok(found) => {
-                let mut failed = Vec::new();
-                for (tp, end) in found {
-                    let end = match end {
-                        Ok(end) => end,
-                        Err(error) => {
-                            tracing::debug!(target: "dispatcher::worker", %tp, %error, "where its log ends was not found out");
-                            failed.push(tp);
-                            continue;
-                        }
-                    };
-                    let epoch = of.iter().find(|(asked, _)| *asked == tp).map(|(_, epoch)| *epoch);
-                    if let Some(running) = epoch.and_then(|epoch| self.running(&tp, epoch))
-                        && let Some(end) = end
-                    {
-                        let id = running.id;
-                        self.shared.with(|s| s.set_goal(id, end));
-                    }
+        let found = found.unwrap_or_else(|error| of.iter().map(|(tp, _)| (tp.clone(), Err(error.clone()))).collect());
+        let mut failed = BTreeSet::new();
+        for (tp, end) in found {
+            let epoch = of.iter().find(|(asked, _)| *asked == tp).map(|(_, epoch)| *epoch);
+            let running = epoch.and_then(|epoch| self.running(&tp, epoch)).map(|running| running.id);
+            match (end, running) {
+                (Ok(Some(end)), Some(id)) => self.shared.with(|s| s.set_goal(id, end)),
+                (Err(error), Some(_)) => {
+                    tracing::debug!(target: "dispatcher::worker", %tp, %error, "where its log ends was not found out");
+                    failed.insert(tp);
                 }
-                of.retain(|(tp, epoch)| failed.contains(tp) && self.running(tp, *epoch).is_some());
-                self.seek_ends(of, Some(RETRY));
-                self.look_who_caught_up();
-            }
-            Err(error) => {
-                tracing::debug!(target: "dispatcher::worker", %error, "where logs end was not found out");
-                of.retain(|(tp, epoch)| self.running(tp, *epoch).is_some());
-                self.seek_ends(of, Some(RETRY));
+                _ => {}
             }
         }
+        of.retain(|(tp, _)| failed.contains(tp));
+        self.seek_ends(of, Some(RETRY));
+        self.look_who_caught_up();
     }
 
     pub(super) fn look_who_caught_up(&mut self) {

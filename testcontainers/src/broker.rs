@@ -16,6 +16,8 @@ use crate::{keeper, net};
 pub struct Broker {
     pub(crate) id: i32,
     pub(crate) address: String,
+    /// The plaintext listener as Kafka's tools reach it.
+    pub(crate) inside: String,
     pub(crate) listeners: Vec<(String, String)>,
     pub(crate) log_path: PathBuf,
     pub(crate) data_dir: PathBuf,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::cluster::Kafka;
 use crate::jars::Jars;
+use crate::security::Listener;
 use crate::shared::{self, SharedKafka};
 use crate::{DEFAULT_VERSION, Unavailable, docker, or_skip};
 
@@ -18,6 +19,8 @@ pub struct Builder {
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) listeners: Vec<(String, String)>,
     pub(crate) behind: BTreeMap<String, Vec<u16>>,
+    pub(crate) secured: Vec<Listener>,
+    pub(crate) users: Vec<(String, String)>,
 }
 
 impl Builder {
@@ -29,6 +32,8 @@ impl Builder {
             properties: BTreeMap::new(),
             listeners: Vec::new(),
             behind: BTreeMap::new(),
+            secured: Vec::new(),
+            users: Vec::new(),
         }
     }
 
@@ -69,6 +74,25 @@ impl Builder {
     pub fn listener_behind(mut self, name: &str, protocol: &str, ports: &[u16]) -> Self {
         self.behind.insert(name.to_owned(), ports.to_vec());
         self.listener(name, protocol)
+    }
+
+    /// One more listener per broker, with TLS, authentication or both. Its address is `broker.listener(name)`.
+    pub fn secured(mut self, listener: Listener) -> Self {
+        let (name, protocol) = (listener.name.clone(), listener.protocol);
+        self.secured.push(listener);
+        self.listener(&name, protocol)
+    }
+
+    /// A user of all SASL listeners: of PLAIN, and of SCRAM with both hashes.
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.users.push((name.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// The properties given and those of secured listeners.
+    pub(crate) fn all_properties(&self) -> BTreeMap<String, String> {
+        let secured = self.secured.iter().flat_map(|listener| listener.broker_properties(&self.users));
+        secured.chain(self.properties.clone()).collect()
     }
 
     /// The port of listener `name` that clients of broker `id` are told, unless it is the broker's own.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output};
+use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ impl Kafka {
             let keeper = if cfg!(unix) { Some(keeper::owned(&dir).map_err(failed)?) } else { None };
             let mut kafka = Self::prepare(builder, jars.clone(), dir).map_err(failed)?;
             kafka.keeper = keeper;
-            match kafka.launch() {
+            match kafka.launch(builder) {
                 Ok(()) => return Ok(kafka),
                 Err(error @ Unavailable::Failed(_)) if error.to_string().contains("Address already in use") => {
                     last = Some(error);
@@ -74,6 +74,7 @@ impl Kafka {
             brokers.push(Broker {
                 id,
                 address: format!("127.0.0.1:{}", ports[0]),
+                inside: format!("127.0.0.1:{}", ports[0]),
                 listeners: listeners.map(|((name, _), port)| (name.clone(), format!("127.0.0.1:{port}"))).collect(),
                 log_path: dir.join(format!("{id}.log")),
                 data_dir: data,
@@ -84,12 +85,38 @@ impl Kafka {
         Ok(Self { brokers, tools, version: builder.version.clone(), dir, keeper: None })
     }
 
-    /// Starts every broker and waits until each of them sees all the others.
-    pub(crate) fn launch(&self) -> Result<(), Unavailable> {
+    /// Starts every broker, waits until each of them sees all the others, and makes the users.
+    pub(crate) fn launch(&self, builder: &Builder) -> Result<(), Unavailable> {
         for broker in &self.brokers {
             broker.spawn().map_err(failed)?;
         }
-        self.wait_ready(START_TIMEOUT)
+        self.wait_ready(START_TIMEOUT)?;
+        self.make_users(builder)
+    }
+
+    /// SCRAM's users live in the cluster's metadata; PLAIN's are in the configuration. Kafka takes one mechanism of a user
+    /// at a time, and each time costs a JVM: side by side.
+    pub(crate) fn make_users(&self, builder: &Builder) -> Result<(), Unavailable> {
+        let server = self.brokers.first().map_or("", |broker| broker.inside.as_str());
+        let mut running = Vec::new();
+        for (name, password) in &builder.users {
+            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+                let mut tool = self.tools.command("kafka.admin.ConfigCommand").map_err(failed)?;
+                tool.args(["--bootstrap-server", server, "--alter", "--add-config"]);
+                tool.arg(format!("{mechanism}=[password={password}]"));
+                tool.args(["--entity-type", "users", "--entity-name", name]);
+                tool.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                running.push((name, tool.spawn().map_err(failed)?));
+            }
+        }
+        for (name, tool) in running {
+            let output = tool.wait_with_output().map_err(failed)?;
+            if !output.status.success() {
+                let text = [output.stdout, output.stderr].concat();
+                return Err(Unavailable::Failed(format!("user {name}: {}", String::from_utf8_lossy(&text).trim())));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn wait_ready(&self, limit: Duration) -> Result<(), Unavailable> {
@@ -183,7 +210,7 @@ fn properties(builder: &Builder, id: i32, ports: &[u16], voters: &str, data: &Pa
         ("listener.security.protocol.map".to_owned(), map.join(",")),
         ("log.dirs".to_owned(), data.display().to_string()),
     ]);
-    all.extend(builder.properties.clone());
+    all.extend(builder.all_properties());
     all.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn start(builder: &Builder) -> Result<Kafka, Unavailable> {
         kafka.brokers.push(Broker {
             id,
             address: format!("127.0.0.1:{}", ports[0]),
+            inside: format!("{container}:9094"),
             listeners: listeners.map(|((name, _), port)| (name.clone(), format!("127.0.0.1:{port}"))).collect(),
             log_path: dir.join(format!("{id}.log")),
             data_dir: DATA.into(),
@@ -76,6 +77,7 @@ pub(crate) fn start(builder: &Builder) -> Result<Kafka, Unavailable> {
         });
     }
     kafka.wait_ready(READY)?;
+    kafka.make_users(builder)?;
     Ok(kafka)
 }
 
@@ -106,7 +108,7 @@ fn environment(builder: &Builder, cluster: &str, id: i32, ports: &[u16]) -> Vec<
         ("log.dirs", DATA.to_owned()),
     ];
     all.extend(pairs.map(|(key, value)| (key.to_owned(), value)));
-    all.extend(builder.properties.clone());
+    all.extend(builder.all_properties());
     let mut variables: Vec<_> = all.iter().map(|(key, value)| (variable(key), value.clone())).collect();
     variables.push(("CLUSTER_ID".into(), CLUSTER_ID.into()));
     variables.push(("KAFKA_HEAP_OPTS".into(), format!("-Xmx{}", builder.heap)));

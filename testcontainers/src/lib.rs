@@ -22,17 +22,20 @@
 
 mod broker;
 mod builder;
+pub mod certificates;
 mod cluster;
 mod docker;
 mod jars;
 mod keeper;
 mod net;
+mod security;
 mod shared;
 mod tools;
 
 pub use broker::Broker;
 pub use builder::Builder;
 pub use cluster::Kafka;
+pub use security::{Listener, MECHANISMS};
 pub use shared::SharedKafka;
 pub use tools::Tools;
 

@@ -2,6 +2,7 @@
 //! and a keeper that ends a cluster some time after its last user. Starting costs seconds; finding costs nothing.
 
 use std::collections::hash_map::DefaultHasher;
+use std::fmt;
 use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher as _};
 use std::io;
@@ -19,6 +20,8 @@ use crate::{Unavailable, docker, keeper, net};
 #[derive(Debug)]
 pub struct SharedKafka {
     bootstrap: String,
+    /// Name and addresses of each further listener.
+    listeners: Vec<(String, String)>,
     tools: Tools,
     version: String,
     data_dirs: Vec<PathBuf>,
@@ -30,6 +33,15 @@ impl SharedKafka {
     /// `host:port,…` of all brokers.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// `host:port,…` of the extra listener of this name.
+    ///
+    /// # Panics
+    /// If the builder was not given it.
+    pub fn listener(&self, name: &str) -> &str {
+        let found = self.listeners.iter().find(|(n, _)| n == name);
+        found.map_or_else(|| panic!("no listener {name}"), |(_, addresses)| addresses.as_str())
     }
 
     /// The version that was asked for (with `KAFKA_BROKERS` the cluster's may differ).
@@ -65,10 +77,13 @@ pub(crate) fn base_dir() -> io::Result<PathBuf> {
 }
 
 pub(crate) fn find_or_start(builder: &Builder) -> Result<SharedKafka, Unavailable> {
-    if let Some(bootstrap) = std::env::var("KAFKA_BROKERS").ok().filter(|b| !b.is_empty()) {
+    if let Some(bootstrap) =
+        std::env::var("KAFKA_BROKERS").ok().filter(|b| !b.is_empty() && builder.listeners.is_empty())
+    {
         let tools = Jars::obtain(&builder.version).map_or_else(|_| Tools::none(), Tools::java);
         return Ok(SharedKafka {
             bootstrap,
+            listeners: Vec::new(),
             tools,
             version: builder.version.clone(),
             data_dirs: Vec::new(),
@@ -80,6 +95,7 @@ pub(crate) fn find_or_start(builder: &Builder) -> Result<SharedKafka, Unavailabl
         let kafka = builder.clone().start()?;
         return Ok(SharedKafka {
             bootstrap: kafka.bootstrap(),
+            listeners: listeners(builder, &kafka),
             tools: kafka.tools().clone(),
             version: builder.version.clone(),
             data_dirs: kafka.brokers().iter().map(|b| b.data_dir().to_owned()).collect(),
@@ -92,8 +108,8 @@ pub(crate) fn find_or_start(builder: &Builder) -> Result<SharedKafka, Unavailabl
     let lock = File::create(base.join(format!("{key}.lock"))).map_err(failed)?;
     lock.lock().map_err(failed)?;
     let current = base.join(format!("{key}.current"));
-    if let Some((dir, bootstrap)) = join(&current) {
-        return Ok(shared(builder, jars, &dir, bootstrap));
+    if let Some((dir, addresses)) = join(&current) {
+        return Ok(shared(builder, jars, &dir, addresses));
     }
     let mut last = None;
     for attempt in 0..3 {
@@ -102,13 +118,13 @@ pub(crate) fn find_or_start(builder: &Builder) -> Result<SharedKafka, Unavailabl
         register(&dir).map_err(failed)?;
         keeper::shared(&dir, &current, linger()).map_err(failed)?;
         let kafka = Kafka::prepare(builder, jars.clone(), dir.clone()).map_err(failed)?;
-        match kafka.launch() {
+        match kafka.launch(builder) {
             Ok(()) => {
-                let bootstrap = kafka.bootstrap();
-                let text = format!("{}\n{bootstrap}\n", dir.display());
+                let addresses = Addresses { bootstrap: kafka.bootstrap(), listeners: listeners(builder, &kafka) };
+                let text = format!("{}\n{addresses}", dir.display());
                 let written = dir.join("current");
                 fs::write(&written, text).and_then(|()| fs::rename(&written, &current)).map_err(failed)?;
-                return Ok(shared(builder, jars, &dir, bootstrap));
+                return Ok(shared(builder, jars, &dir, addresses));
             }
             Err(error) => {
                 // The keeper ends what did start once the registration is gone.
@@ -121,9 +137,28 @@ pub(crate) fn find_or_start(builder: &Builder) -> Result<SharedKafka, Unavailabl
     Err(last.unwrap_or_else(|| Unavailable::Failed("no free ports".into())))
 }
 
-fn shared(builder: &Builder, jars: Jars, dir: &Path, bootstrap: String) -> SharedKafka {
+/// Where a cluster is: the text under which it is registered.
+struct Addresses {
+    bootstrap: String,
+    listeners: Vec<(String, String)>,
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.bootstrap)?;
+        self.listeners.iter().try_for_each(|(name, addresses)| writeln!(f, "{name}={addresses}"))
+    }
+}
+
+fn listeners(builder: &Builder, kafka: &Kafka) -> Vec<(String, String)> {
+    let addresses = |name: &str| kafka.brokers().iter().map(|b| b.listener(name)).collect::<Vec<_>>().join(",");
+    builder.listeners.iter().map(|(name, _)| (name.clone(), addresses(name))).collect()
+}
+
+fn shared(builder: &Builder, jars: Jars, dir: &Path, addresses: Addresses) -> SharedKafka {
     SharedKafka {
-        bootstrap,
+        bootstrap: addresses.bootstrap,
+        listeners: addresses.listeners,
         tools: Tools::java(jars),
         version: builder.version.clone(),
         data_dirs: (1..=builder.brokers).map(|id| dir.join(id.to_string())).collect(),
@@ -132,10 +167,11 @@ fn shared(builder: &Builder, jars: Jars, dir: &Path, bootstrap: String) -> Share
 }
 
 /// Registers with the cluster that `current` names and sees whether it is still offered, and alive, after that.
-fn join(current: &Path) -> Option<(PathBuf, String)> {
+fn join(current: &Path) -> Option<(PathBuf, Addresses)> {
     let text = fs::read_to_string(current).ok()?;
     let mut lines = text.lines();
     let (dir, bootstrap) = (PathBuf::from(lines.next()?), lines.next()?.to_owned());
+    let listeners = lines.filter_map(|line| line.split_once('=')).map(|(n, a)| (n.to_owned(), a.to_owned())).collect();
     if !dir.is_dir() || register(&dir).is_err() {
         let _ = fs::remove_file(current);
         return None;
@@ -150,7 +186,7 @@ fn join(current: &Path) -> Option<(PathBuf, String)> {
     }
     let brokers: Vec<_> = bootstrap.split(',').collect();
     if brokers.iter().all(|broker| net::alive(broker).is_ok_and(|nodes| nodes.len() == brokers.len())) {
-        return Some((dir, bootstrap));
+        return Some((dir, Addresses { bootstrap, listeners }));
     }
     // Broken (somebody killed a broker): the keeper ends it when its users are gone.
     let _ = fs::remove_file(current);
@@ -168,6 +204,7 @@ fn register(dir: &Path) -> io::Result<()> {
 fn key(builder: &Builder) -> String {
     let mut hasher = DefaultHasher::new();
     (&builder.heap, &builder.properties, &builder.listeners, &builder.behind).hash(&mut hasher);
+    (&builder.secured, &builder.users).hash(&mut hasher);
     format!("shared-{}-{}-{:016x}", builder.version, builder.brokers, hasher.finish())
 }
 

@@ -3,10 +3,11 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dispatcher_testcontainers::Kafka;
+use dispatcher_testcontainers::{Kafka, Listener, certificates};
 
 fn refuses(address: &str) -> bool {
     TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(1)).is_err()
@@ -79,4 +80,41 @@ fn a_shared_cluster_is_found_again() {
     assert_eq!(one.bootstrap(), other.bootstrap());
     assert!(found.elapsed() < Duration::from_secs(3), "{:?}", found.elapsed());
     assert!(other.bootstrap().split(',').all(|broker| !refuses(broker)));
+}
+
+#[test]
+fn listeners_with_tls_and_sasl_come_up_with_their_users() {
+    let builder = Kafka::builder()
+        .secured(Listener::ssl("TLS"))
+        .secured(Listener::ssl("MTLS").client_certificates(certificates::CA))
+        .secured(Listener::ssl("EXPIRED").certificate(certificates::EXPIRED))
+        .secured(Listener::sasl_ssl("BOTH").reauthenticate_after(60_000))
+        .secured(Listener::sasl_plaintext("SASL"))
+        .user("alice", "alice-secret");
+    let Some(kafka) = builder.start_or_skip() else { return };
+    for name in ["TLS", "MTLS", "EXPIRED", "BOTH", "SASL"] {
+        assert!(!refuses(kafka.broker(0).listener(name)), "{name}");
+    }
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let truststore = directory.join("ca.pem");
+    std::fs::write(&truststore, certificates::CA).unwrap();
+    for (listener, protocol, mechanism) in [
+        ("SASL", "SASL_PLAINTEXT", "PLAIN"),
+        ("SASL", "SASL_PLAINTEXT", "SCRAM-SHA-256"),
+        ("BOTH", "SASL_SSL", "SCRAM-SHA-512"),
+    ] {
+        let module = if mechanism == "PLAIN" { "plain.PlainLoginModule" } else { "scram.ScramLoginModule" };
+        let properties = format!(
+            "security.protocol={protocol}\nsasl.mechanism={mechanism}\nssl.truststore.type=PEM\n\
+             ssl.truststore.location={}\nsasl.jaas.config=org.apache.kafka.common.security.{module} required \
+             username=\"alice\" password=\"alice-secret\";\n",
+            truststore.display()
+        );
+        let file = directory.join(format!("{mechanism}.properties"));
+        std::fs::write(&file, properties).unwrap();
+        let (address, file) = (kafka.broker(0).listener(listener), file.display().to_string());
+        let arguments = ["--bootstrap-server", address, "--command-config", &file, "--list"];
+        let output = kafka.tool("org.apache.kafka.tools.TopicCommand", &arguments).unwrap();
+        assert!(output.status.success(), "{mechanism}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -28,8 +28,8 @@ impl Franz {
         json_of(self.command(args), input)
     }
 
-    pub fn write(&self, bootstrap: &str, topic: &str, messages: &[Message]) {
-        self.run_with(&["write", bootstrap, topic, "0"], &serde_json::to_string(messages).unwrap());
+    pub fn write(&self, bootstrap: &str, topic: &str, messages: &[Message], codecs: &[&str]) {
+        self.run_with(&["write", bootstrap, topic, "0", &codecs.join(",")], &serde_json::to_string(messages).unwrap());
     }
 
     pub fn read(&self, bootstrap: &str, topic: &str, count: usize) -> Vec<Message> {

@@ -54,9 +54,10 @@ impl Java {
         command
     }
 
-    pub fn write(&self, bootstrap: &str, topic: &str, messages: &[Message]) {
+    /// All in one batch, by the first of the codecs.
+    pub fn write(&self, bootstrap: &str, topic: &str, messages: &[Message], codecs: &[&str]) {
         let null = format!("null.marker={NULL}");
-        let mut args = vec!["--topic", topic, "--compression-codec", "lz4", "--timeout", "5"];
+        let mut args = vec!["--topic", topic, "--compression-codec", codecs[0], "--timeout", "5"];
         for property in ["parse.key=true", "parse.headers=true", &null] {
             args.extend(["--reader-property", property]);
         }

@@ -1,13 +1,14 @@
 """librdkafka, through `confluent-kafka`, as one of the clients that no one here wrote. Each command does one round trip and
 prints one JSON value: what librdkafka saw. The test judges it; nothing here knows what broker it talks to.
 
-usage: librdkafka.py write BOOTSTRAP TOPIC PARTITION < records   (a JSON list of {key, value, headers})
+usage: librdkafka.py write BOOTSTRAP TOPIC PARTITION CODEC,… < records   (a JSON list of {key, value, headers})
        librdkafka.py read BOOTSTRAP TOPIC PARTITION COUNT
        librdkafka.py group BOOTSTRAP TOPIC GROUP ASSIGNOR COUNT
        librdkafka.py admin BOOTSTRAP TOPIC GROUP
        librdkafka.py transactions BOOTSTRAP TOPIC OUTPUT GROUP
 """
 
+import itertools
 import json
 import sys
 import time
@@ -71,11 +72,11 @@ def show(messages):
     return rows
 
 
-def write(bootstrap, topic, partition):
-    """Every other record comes in a batch of its own compression."""
+def write(bootstrap, topic, partition, codecs):
+    """The codecs take turns; each record has a batch of its own."""
     records = json.load(sys.stdin)
-    for number, record in enumerate(records):
-        produce(bootstrap, topic, [record], int(partition), **{"compression.type": ["lz4", "none"][number % 2]})
+    for record, codec in zip(records, itertools.cycle(codecs.split(","))):
+        produce(bootstrap, topic, [record], int(partition), **{"compression.type": codec})
     return len(records)
 
 

@@ -22,8 +22,11 @@ impl Librdkafka {
         json_of(self.command(args), "")
     }
 
-    pub fn write(&self, bootstrap: &str, topic: &str, messages: &[Message]) {
-        json_of(self.command(&["write", bootstrap, topic, "0"]), &serde_json::to_string(messages).unwrap());
+    pub fn write(&self, bootstrap: &str, topic: &str, messages: &[Message], codecs: &[&str]) {
+        json_of(
+            self.command(&["write", bootstrap, topic, "0", &codecs.join(",")]),
+            &serde_json::to_string(messages).unwrap(),
+        );
     }
 
     pub fn read(&self, bootstrap: &str, topic: &str, count: usize) -> Vec<Message> {

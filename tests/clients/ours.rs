@@ -14,12 +14,19 @@ pub async fn create_topics(bootstrap: &str, names: &[&str], partitions: i32) {
     dispatcher.create_topics(names.iter().copied()).partitions(partitions).replicas(1).await.unwrap();
 }
 
-/// Every other message comes in a batch of its own compression.
-pub async fn write(bootstrap: &str, topic: &str, messages: &[Message]) {
-    let plain = Dispatcher::builder(bootstrap.split(',')).compression(dispatcher::Compression::None);
-    let dispatchers = [connect(bootstrap).await, plain.connect().await.unwrap()];
+/// The codecs take turns; each message has a batch of its own.
+pub async fn write(bootstrap: &str, topic: &str, messages: &[Message], codecs: &[&str]) {
+    let mut dispatchers = Vec::new();
+    for codec in codecs {
+        let mut config = dispatcher::Config::default();
+        config.apply_properties(&format!("bootstrap.servers={bootstrap}\ncompression.type={codec}")).unwrap();
+        dispatchers.push(Dispatcher::from_config(config).connect().await.unwrap());
+    }
     for (n, message) in messages.iter().enumerate() {
-        let mut send = dispatchers[n % 2].send(topic, message.value.as_deref()).envelope(Envelope::Raw).partition(0);
+        let mut send = dispatchers[n % dispatchers.len()]
+            .send(topic, message.value.as_deref())
+            .envelope(Envelope::Raw)
+            .partition(0);
         send = send.key(message.key.as_deref());
         for (name, value) in &message.headers {
             send = send.header(name, value.as_deref());

@@ -1,6 +1,5 @@
 //! A log segment's bytes on a broker's disk: where its batches lie, and batches that no producer would be let write.
 
-use std::io::Write as _;
 use std::ops::Range;
 
 /// Where each record batch lies.
@@ -17,25 +16,55 @@ pub fn batches(segment: &[u8]) -> Vec<Range<usize>> {
     all
 }
 
-/// A record batch at `offset` whose one record holds `size` zero bytes: a few hundred times smaller in LZ4.
-pub fn lz4_bomb(offset: i64, size: usize) -> Vec<u8> {
+/// A record batch at `offset`, compressed by the codec of this number, whose one record holds `size` zero bytes: it is 20
+/// (snappy) to many thousand times (zstd) smaller.
+pub fn bomb(codec: i16, offset: i64, size: usize) -> Vec<u8> {
     let mut body = vec![0, 0, 0];
     varint(&mut body, -1);
     varint(&mut body, size as i64);
     let mut head = Vec::new();
     varint(&mut head, (body.len() + size + 1) as i64);
     head.extend(body);
-    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-    encoder.write_all(&head).unwrap();
     let zeros = vec![0; 1 << 20];
-    for _ in 0..size >> 20 {
-        encoder.write_all(&zeros).unwrap();
-    }
-    encoder.write_all(&[0]).unwrap();
-    let records = encoder.finish().unwrap();
+    let fill = |encoder: &mut dyn std::io::Write| {
+        encoder.write_all(&head).unwrap();
+        for _ in 0..size >> 20 {
+            encoder.write_all(&zeros).unwrap();
+        }
+    };
+    let records = match codec {
+        1 => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            fill(&mut encoder);
+            encoder.finish().unwrap()
+        }
+        2 => {
+            let block = |data: &[u8]| {
+                let packed = snap::raw::Encoder::new().compress_vec(data).unwrap();
+                [&(packed.len() as u32).to_be_bytes()[..], &packed].concat()
+            };
+            let framing = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
+            [&framing[..], &block(&head), &block(&zeros).repeat(size >> 20)].concat()
+        }
+        3 => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            fill(&mut encoder);
+            encoder.finish().unwrap()
+        }
+        _ => {
+            // A window of 128 KiB, the head as it is, and then blocks of as much that are one repeated byte.
+            let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
+            frame.extend(&((head.len() as u32) << 3).to_le_bytes()[..3]);
+            frame.extend(&head);
+            let block = [&((128u32 << 10) << 3 | 1 << 1).to_le_bytes()[..3], &[0]].concat();
+            frame.extend(block.repeat(size >> 17));
+            frame.extend([1, 0, 0]);
+            frame
+        }
+    };
 
-    // From attributes on, which is what the CRC covers. Attributes: LZ4.
-    let mut tail = 3i16.to_be_bytes().to_vec();
+    // From attributes on, which is what the CRC covers.
+    let mut tail = codec.to_be_bytes().to_vec();
     tail.extend(0i32.to_be_bytes());
     tail.extend(1_700_000_000_000i64.to_be_bytes());
     tail.extend(1_700_000_000_000i64.to_be_bytes());

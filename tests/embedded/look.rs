@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dispatcher::Envelope;
 use dispatcher::embedded::{Api, EmbeddedCluster, Fault};
+use dispatcher::{Compression, Envelope};
 use tokio::time::Instant;
 
 use super::{Reader, on, read, send, single, start, within};
@@ -44,9 +44,34 @@ async fn records_are_shown_as_they_were_sent() {
 #[tokio::test(start_paused = true)]
 async fn compressed_records_are_shown_as_well() {
     let (cluster, _) = single().await;
-    let dispatcher = on(&cluster).compression(dispatcher::Compression::Lz4).connect().await.unwrap();
-    dispatcher.send("t", vec![b'x'; 10_000]).await.unwrap();
-    assert_eq!(cluster.records("t", 0)[0].value.as_deref(), Some(&[b'x'; 10_000][..]));
+    for (offset, codec) in
+        [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd].iter().enumerate()
+    {
+        let dispatcher = on(&cluster).compression(*codec).connect().await.unwrap();
+        dispatcher.send("t", vec![b'x'; 10_000]).await.unwrap();
+        assert_eq!(cluster.records("t", 0)[offset].value.as_deref(), Some(&[b'x'; 10_000][..]), "{codec:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_is_compressed_by_its_own_codec() {
+    let cluster = start(EmbeddedCluster::builder().topic("t", 1).topic("own", 1)).await;
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let into = sent.clone();
+    cluster.observe(move |event| {
+        if event.api == Api::Produce {
+            into.lock().unwrap().push(event.request.clone());
+        }
+    });
+    let builder = on(&cluster).compression(Compression::Gzip).topic_compression("own", Compression::Zstd).zstd_level(9);
+    let dispatcher = builder.connect().await.unwrap();
+    for topic in ["t", "own"] {
+        dispatcher.send(topic, vec![b'x'; 10_000]).await.unwrap();
+        assert_eq!(cluster.records(topic, 0)[0].value.as_deref(), Some(&[b'x'; 10_000][..]), "{topic}");
+    }
+    let (gzip, zstd) = (&[0x1f, 0x8b, 8][..], &[0x28, 0xb5, 0x2f, 0xfd][..]);
+    let has = |request: usize, magic: &[u8]| sent.lock().unwrap()[request].windows(magic.len()).any(|w| w == magic);
+    assert_eq!([has(0, gzip), has(0, zstd), has(1, gzip), has(1, zstd)], [true, false, false, true]);
 }
 
 #[tokio::test(start_paused = true)]

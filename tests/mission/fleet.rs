@@ -16,7 +16,7 @@ use crate::common::{eventually, ours, scaled};
 use crate::{SOON, Scene};
 
 /// Long enough for the messages of a killed consumer, which come to another one when its session has ended.
-const RECEIPT_WITHIN: &str = "25s";
+const RECEIPT_WITHIN: &str = "60s";
 const SESSION: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,8 +52,8 @@ async fn two_senders_get_exactly_their_own_receipts_while_a_consumer_is_killed()
         println!("sender {name}: {} receipts, {late} time-outs", rows.len() - late);
         let lines: BTreeSet<_> = rows.iter().map(|row| row["line"].as_u64().unwrap()).collect();
         assert_eq!((rows.len(), lines.len()), (each, each), "one outcome for each line");
-        // What the killed one had committed and not yet told, at most.
-        assert!(late <= 3 * HANDLERS, "{late} time-outs");
+        // What the killed one had not told it had not committed either.
+        assert_eq!(late, 0);
         for row in &rows {
             let (line, receipt) = (row["line"].as_u64().unwrap() as usize - 1, &row["receipt"]);
             assert_eq!(row["id"], receipt["id"]);

@@ -1,7 +1,8 @@
 //! Every feature of the Go dispatcher on real Kafka: a test for each of its options, under the option's name, and the fleet
-//! of senders with receipts. What needs more room has it elsewhere: `groups.rs`, `hold.rs`, `receipts.rs`, `go_interop.rs`.
+//! of senders with receipts. What needs more room has it elsewhere: `groups.rs`, `hold.rs`, `receipts/`, `go_interop.rs`.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
+mod answers;
 mod asking;
 #[path = "../common/mod.rs"]
 mod common;

@@ -37,6 +37,36 @@ fn groups_are_growing_draining_stuck_and_abandoned() {
 }
 
 #[test]
+fn a_retry_topic_whose_messages_wait_for_their_time_is_delayed_and_not_stuck() {
+    let (_, monitor) = shared();
+    monitor.wait_for("patient:bills", "delayed");
+    // Longer than --stuck-after.
+    let began = std::time::Instant::now();
+    let patient = loop {
+        let detail = monitor.json("/api/groups/patient:bills");
+        let topics = detail["topics"].as_array().unwrap();
+        let waits: Vec<_> = topics.iter().flat_map(|t| t["partitions"].as_array().unwrap()).cloned().collect();
+        let waits: Vec<_> = waits.into_iter().filter(|p| p["lag"].as_i64() > Some(0)).collect();
+        if !waits.is_empty() && waits.iter().all(|p| p["unmoved_ms"].as_i64() >= Some(6_000)) {
+            assert!(waits.iter().all(|p| p["status"] == "delayed" && p["at_offset"].is_null()), "{waits:?}");
+            let (now, due) = (detail["now_ms"].as_i64().unwrap(), waits[0]["delayed_until_ms"].as_i64().unwrap());
+            assert!((now + 500_000..now + 600_000).contains(&due), "{now} {due}");
+            break detail;
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{waits:?}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    };
+    assert_eq!(
+        (&patient["status"], &patient["stuck"], &patient["total_lag"]),
+        (&"delayed".into(), &0.into(), &20.into())
+    );
+    assert_eq!(patient["drained_in_s"], Value::Null);
+    let (_, _, metrics) = monitor.get("/metrics");
+    let mut of = metrics.lines().filter(|l| l.starts_with("kafka_consumergroup_stuck{group=\"patient:bills\""));
+    assert!(of.all(|line| line.ends_with(" 0")), "{metrics}");
+}
+
+#[test]
 fn a_go_dispatcher_gets_a_plain_number() {
     let (_, monitor) = shared();
     monitor.wait_for("stuck:mails", "stuck");

@@ -38,6 +38,7 @@ fn the_page_shows_who_grows_drains_and_is_stuck_at_any_width() {
         monitor.wait_for(group, status);
     }
     monitor.wait_for("abandoned:old", "no_owner");
+    monitor.wait_for("patient:bills", "delayed");
     let shots = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/monitor");
     for (width, height, scheme) in [(360, 740, "light"), (1400, 900, "light"), (360, 740, "dark"), (1400, 900, "dark")]
     {
@@ -50,6 +51,7 @@ fn the_page_shows_who_grows_drains_and_is_stuck_at_any_width() {
             ("draining:orders", "draining"),
             ("stuck:mails", "stuck"),
             ("abandoned:old", "no owner"),
+            ("patient:bills", "delayed"),
         ] {
             let text = row(&mut browser, group);
             assert!(text.contains(says), "{group} at {width} px: {text}");
@@ -74,6 +76,12 @@ fn the_page_shows_who_grows_drains_and_is_stuck_at_any_width() {
         assert_eq!(browser.evaluate("document.activeElement.textContent"), "stuck:mails");
         assert_fits(&mut browser, width);
         browser.screenshot(&shots.join(format!("stuck-{width}-{scheme}.png")));
+
+        browser.evaluate("location.hash = encodeURIComponent('patient:bills'), 0");
+        browser.until("document.body.dataset.ready === 'patient:bills'");
+        let text = browser.evaluate("document.getElementById('topics').innerText");
+        assert!(text.as_str().is_some_and(|text| text.contains("delayed") && text.contains("due in")), "{text}");
+        assert_fits(&mut browser, width);
 
         browser.evaluate("location.hash = encodeURIComponent('growing:clicks'), 0");
         browser.until("document.body.dataset.ready === 'growing:clicks' && !!document.querySelector('#chart .line')");

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use dispatcher::embedded::EmbeddedCluster;
-use dispatcher::{Dispatcher, Message};
+use dispatcher::{Dispatcher, Message, OnFailure, RetryPolicy};
 use serde_json::Value;
 
 /// Keeps its groups going until it is dropped.
@@ -49,9 +49,8 @@ async fn send(dispatcher: &Dispatcher, topic: &str, partitions: i32, messages: i
 }
 
 async fn groups(ready: std::sync::mpsc::Sender<Vec<String>>, over: Arc<AtomicBool>) {
-    let cluster =
-        EmbeddedCluster::builder().topic("clicks", 3).topic("orders", 2).topic("mails", 2).topic("old", 1).start();
-    let cluster = cluster.await.unwrap();
+    let builder = EmbeddedCluster::builder().topic("clicks", 3).topic("orders", 2).topic("mails", 2);
+    let cluster = builder.topic("old", 1).topic("bills", 2).start().await.unwrap();
     let dispatcher = Dispatcher::builder(cluster.brokers()).client_id("scene").connect().await.unwrap();
     let each = |pause: Duration| {
         move |_: Message| async move {
@@ -72,6 +71,11 @@ async fn groups(ready: std::sync::mpsc::Sender<Vec<String>>, over: Arc<AtomicBoo
         _ => Ok(()),
     };
     let stuck = dispatcher.subscribe("mails", handler).group("stuck").hold_on_error().start().await.unwrap();
+    // All fail, and wait in a retry topic.
+    send(&dispatcher, "bills", 2, 20).await;
+    let later = OnFailure::Retry(RetryPolicy::new(0).through_topics([Duration::from_secs(600)]));
+    let handler = async |_: Message| Err::<(), _>("the bank is closed");
+    let patient = dispatcher.subscribe("bills", handler).group("patient").on_failure(later).start().await.unwrap();
     send(&dispatcher, "old", 1, 30).await;
     let gone = dispatcher.subscribe("old", each(Duration::ZERO)).group("abandoned").count(10).start().await.unwrap();
     gone.join().await.unwrap();
@@ -84,7 +88,7 @@ async fn groups(ready: std::sync::mpsc::Sender<Vec<String>>, over: Arc<AtomicBoo
         ticks.tick().await;
         send(&dispatcher, "clicks", 3, 20).await;
     }
-    for subscription in [growing, draining, stuck, odd] {
+    for subscription in [growing, draining, stuck, patient, odd] {
         drop(subscription);
     }
 }

@@ -10,9 +10,8 @@ use crate::dice::Dice;
 use crate::plan::SenderPlan;
 use crate::world::{Ctx, Outcome, Send};
 
-/// What the first message with a receipt may take: a topic is made, looked at and read, each within the request time-out,
-/// and it may wait for room besides.
-const HELPER: Duration = Duration::from_secs(90);
+/// What a wait may take beyond its time.
+const SLACK: Duration = Duration::from_millis(50);
 
 /// Sends all; ends when everything is acknowledged or has failed, or with the process.
 pub(crate) async fn send(ctx: Arc<Ctx>, number: usize) {
@@ -68,10 +67,10 @@ async fn work(ctx: &Arc<Ctx>, number: usize, plan: &SenderPlan, process: &dispat
             world.sends.len() - 1
         };
         if let Some(timeout) = plan.receipts {
-            // The first one has to make the topic of the receipts.
-            match tokio::time::timeout(HELPER, message.receipt(timeout).enqueue()).await {
+            // The first one has to make the topic of the receipts, and has no more time for that.
+            match tokio::time::timeout(timeout + SLACK, message.receipt(timeout).enqueue()).await {
                 Err(_) => {
-                    ctx.violated("P", format!("enqueue() of a message with a receipt did not end within {HELPER:?}"))
+                    ctx.violated("P", format!("enqueue() of a message with a receipt did not end within {timeout:?}"))
                 }
                 Ok(Err(error)) => told(ctx, at, Err(error)),
                 Ok(Ok(pending)) => {
@@ -150,7 +149,7 @@ async fn wait(ctx: Arc<Ctx>, at: usize, delivery: Delivery, delivery_timeout: Du
 async fn answered(ctx: Arc<Ctx>, at: usize, mut pending: PendingReceipts, timeout: Duration) {
     let (began, id) = (ctx.time(), pending.id().to_owned());
     told(&ctx, at, pending.acknowledged().await);
-    let due = ctx.time().max(began + timeout) + Duration::from_millis(50);
+    let due = ctx.time().max(began + timeout) + SLACK;
     let name = ctx.world().sends[at].id.clone();
     match pending.receipts().await {
         Ok(receipts) => {

@@ -28,6 +28,8 @@ pub(super) struct SeenPartition {
     pub(super) owner: Option<Owner>,
     /// Whether messages above the committed offset are handled already.
     pub(super) finished_ahead: bool,
+    /// Until when the message at the committed offset waits for its delay, as its owner says.
+    pub(super) waits_until_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -75,6 +77,7 @@ impl Seen {
                 lag: p.lag().unwrap_or(0).max(0),
                 owner: p.member_id().and_then(owner),
                 finished_ahead: !p.finished_ahead().is_empty(),
+                waits_until_ms: p.waits_until_ms(),
             };
             topic.partitions().iter().map(seen).collect::<Vec<_>>()
         };

@@ -66,6 +66,8 @@ pub(super) struct Track {
     window: VecDeque<Point>,
     /// Since when there has been a lag and the committed offset has stood still.
     pub(super) behind_since_ms: Option<i64>,
+    /// Until when that is meant to be: the message there is in a retry topic and not due.
+    waits_until_ms: Option<i64>,
     pub(super) lags: Option<Curve>,
 }
 
@@ -183,6 +185,7 @@ impl Track {
         } else if moved || self.behind_since_ms.is_none() {
             self.behind_since_ms = Some(now_ms);
         }
+        self.waits_until_ms = p.waits_until_ms.filter(|_| p.lag > 0);
         self.window.push_back(point);
         // The oldest point is at or before the window's begin, so that the window is full.
         while self.window.get(1).is_some_and(|next| now_ms - next.at_ms >= settings.window_ms()) {
@@ -199,10 +202,16 @@ impl Track {
             .then(|| Rates { consumed: rate(first.place, last.place), produced: rate(first.log_end, last.log_end) })
     }
 
-    /// For how long the partition has not moved, if that is long enough to be a mark.
+    /// For how long the partition has not moved though it was to, if that is long enough to be a mark.
     pub(super) fn stuck_ms(&self, now_ms: i64, settings: &Settings) -> Option<i64> {
-        let for_ms = now_ms - self.behind_since_ms?;
-        (for_ms >= settings.stuck_after_ms).then_some(for_ms)
+        let since = self.behind_since_ms?;
+        let for_ms = now_ms - self.waits_until_ms.map_or(since, |until| since.max(until));
+        (for_ms >= settings.stuck_after_ms).then_some(now_ms - since)
+    }
+
+    /// Until when its next message waits for its delay.
+    pub(super) fn delayed_until_ms(&self, now_ms: i64) -> Option<i64> {
+        self.waits_until_ms.filter(|until| *until > now_ms)
     }
 }
 
@@ -294,6 +303,29 @@ mod tests {
         look(&mut state, 0, partition(None, 9));
         look(&mut state, 30_000, partition(None, 9));
         assert_eq!(stuck(&state, 30_000), Some(30_000));
+    }
+
+    #[test]
+    fn who_waits_for_a_delay_is_stuck_only_when_that_is_over() {
+        let mut state = State::new(SETTINGS);
+        let waits = |until| SeenPartition { waits_until_ms: Some(until), ..partition(Some(5), 9) };
+        let seen = |state: &State, now| (track(state).stuck_ms(now, &SETTINGS), track(state).delayed_until_ms(now));
+        for now in [0, 5_000, 300_000] {
+            look(&mut state, now, waits(600_000));
+            assert_eq!(seen(&state, now), (None, Some(600_000)));
+        }
+        look(&mut state, 600_000, waits(600_000));
+        assert_eq!(seen(&state, 600_000), (None, None), "due, and a moment to go on");
+        look(&mut state, 630_000, waits(600_000));
+        assert_eq!(seen(&state, 630_000), (Some(630_000), None), "due, and it does not go on");
+        // It goes on, to one that waits again.
+        look(&mut state, 635_000, SeenPartition { waits_until_ms: Some(900_000), ..partition(Some(6), 9) });
+        assert_eq!(seen(&state, 700_000), (None, Some(900_000)));
+        // Who has taken over does not say so, or not yet.
+        look(&mut state, 700_000, partition(Some(6), 9));
+        assert_eq!(seen(&state, 700_000), (Some(65_000), None));
+        look(&mut state, 705_000, SeenPartition { waits_until_ms: Some(900_000), ..partition(Some(9), 9) });
+        assert_eq!(seen(&state, 705_000), (None, None), "nothing is there to wait");
     }
 
     #[test]

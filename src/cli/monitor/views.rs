@@ -28,6 +28,8 @@ pub(super) enum Status {
     Stuck,
     Held,
     NoOwner,
+    /// What has a lag is of retry topics, and its next messages are not due.
+    Delayed,
     Growing,
     Draining,
     Steady,
@@ -102,6 +104,8 @@ struct Partition<'a> {
     at_offset: Option<i64>,
     /// For how long it has had a lag and not moved.
     unmoved_ms: Option<i64>,
+    /// Until when its next message waits for its delay.
+    delayed_until_ms: Option<i64>,
     member_id: Option<&'a str>,
     client_id: Option<&'a str>,
     host: Option<&'a str>,
@@ -117,7 +121,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// `blocked`: a part of it stands still, whatever else moves.
+    /// `blocked`: a part of it stands still or waits, whatever else moves.
     fn new(rates: Option<Rates>, lag: i64, blocked: bool) -> Self {
         // Not more digits than there is meaning.
         let round = |n: f64| (n * 1_000.0).round() / 1_000.0;
@@ -141,6 +145,11 @@ pub(super) fn mark(state: &State, group: &Group, p: &SeenPartition, now_ms: i64)
     })
 }
 
+/// Until when a partition that stands still is meant to.
+fn delay(group: &Group, p: &SeenPartition, now_ms: i64) -> Option<i64> {
+    group.track(p)?.delayed_until_ms(now_ms)
+}
+
 /// All groups, those with trouble first, then by lag.
 pub(super) fn groups(state: &State, now_ms: i64) -> Groups<'_> {
     let mut groups: Vec<_> = state.groups.iter().map(|(n, g)| summary(state, n, g, now_ms, SPARK)).collect();
@@ -156,7 +165,8 @@ pub(super) fn detail<'a>(state: &'a State, name: &str, now_ms: i64) -> Option<De
     for of_topic in group.seen.partitions.chunk_by(|a, b| a.topic == b.topic) {
         let topic = of_topic[0].topic.as_str();
         let total_lag = of_topic.iter().map(|p| p.lag).sum();
-        let blocked = of_topic.iter().any(|p| mark(state, group, p, now_ms).is_some());
+        let stands = |p| mark(state, group, p, now_ms).is_some() || delay(group, p, now_ms).is_some();
+        let blocked = of_topic.iter().any(stands);
         let pace = Pace::new(group.rates(Some(topic)), total_lag, blocked);
         let partitions = of_topic.iter().map(|p| partition(state, group, p, now_ms)).collect();
         topics.push(Topic { topic, total_lag, pace, partitions });
@@ -181,16 +191,22 @@ fn summary<'a>(state: &State, name: &'a str, group: &'a Group, now_ms: i64, poin
     let no_owner = marks.iter().filter(|m| **m == Mark::NoOwner).count();
     let stuck = marks.len() - no_owner;
     let rates = group.rates(None);
+    let mut behind = group.seen.partitions.iter().filter(|p| p.lag > 0).map(|p| delay(group, p, now_ms).is_some());
+    let some_delayed = behind.clone().any(|delayed| delayed);
+    let all_delayed = some_delayed && behind.all(|delayed| delayed);
     Summary {
         group: name,
         state: &group.seen.state,
-        status: status(group, total_lag, stuck, no_owner, rates),
+        status: match status(group, total_lag, stuck, no_owner, rates) {
+            Status::Growing | Status::Draining | Status::Steady if all_delayed => Status::Delayed,
+            other => other,
+        },
         members: group.seen.members,
         partitions: group.seen.partitions.len(),
         stuck,
         no_owner,
         total_lag,
-        pace: Pace::new(rates, total_lag, !marks.is_empty()),
+        pace: Pace::new(rates, total_lag, some_delayed || !marks.is_empty()),
         error: group.error.as_deref(),
         history: history(group.lags.as_ref(), points),
     }
@@ -224,11 +240,13 @@ fn partition<'a>(state: &State, group: &'a Group, p: &'a SeenPartition, now_ms: 
     let track = group.track(p);
     let mark = mark(state, group, p, now_ms);
     let rates = track.and_then(|t| t.rates());
+    let delayed_until_ms = delay(group, p, now_ms);
     let status = match mark {
         Some(Mark::Stuck) => Status::Stuck,
         Some(Mark::Held) => Status::Held,
         Some(Mark::NoOwner) => Status::NoOwner,
         None if p.lag == 0 => Status::CaughtUp,
+        None if delayed_until_ms.is_some() => Status::Delayed,
         None => trend(rates),
     };
     Partition {
@@ -237,10 +255,11 @@ fn partition<'a>(state: &State, group: &'a Group, p: &'a SeenPartition, now_ms: 
         log_end: p.log_end,
         committed: p.committed,
         lag: p.lag,
-        pace: Pace::new(rates, p.lag, mark.is_some()),
+        pace: Pace::new(rates, p.lag, mark.is_some() || delayed_until_ms.is_some()),
         status,
         at_offset: mark.map(|_| p.committed.unwrap_or(p.log_start)),
         unmoved_ms: track.and_then(|t| t.behind_since_ms).map(|since| now_ms - since),
+        delayed_until_ms,
         member_id: p.owner.as_ref().map(|o| o.member_id.as_str()),
         client_id: p.owner.as_ref().map(|o| o.client_id.as_str()),
         host: p.owner.as_ref().map(|o| o.host.as_str()),

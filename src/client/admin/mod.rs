@@ -49,8 +49,22 @@ pub(crate) trait ClusterAdmin: Send + Sync + 'static {
         at: OffsetAt,
         isolation: Isolation,
     ) -> Result<Each<TopicPartition, Option<Position>>>;
+    /// The same without a second try: what cannot be found out now, or within `patience`, has failed and holds up no other.
+    async fn list_offsets_once(
+        &self,
+        partitions: &[TopicPartition],
+        at: OffsetAt,
+        isolation: Isolation,
+        patience: Duration,
+    ) -> Result<Each<TopicPartition, Option<Position>>>;
     /// Where each partition's log has its end of a leader epoch (KIP-320).
     async fn epoch_ends(&self, asked: &[(TopicPartition, i32)]) -> Result<Each<TopicPartition, EpochEnd>>;
+    /// The same without a second try.
+    async fn epoch_ends_once(
+        &self,
+        asked: &[(TopicPartition, i32)],
+        patience: Duration,
+    ) -> Result<Each<TopicPartition, EpochEnd>>;
     /// What a group has committed: for these partitions, or for all it has. `None`: nothing. With `stable`, offsets
     /// that open transactions are about to commit are waited for.
     async fn committed_offsets(
@@ -194,11 +208,29 @@ impl ClusterAdmin for NativeAdmin {
         at: OffsetAt,
         isolation: Isolation,
     ) -> Result<Each<TopicPartition, Option<Position>>> {
-        self.offsets(partitions, at, isolation).await
+        self.offsets(partitions, at, isolation, None).await
+    }
+
+    async fn list_offsets_once(
+        &self,
+        partitions: &[TopicPartition],
+        at: OffsetAt,
+        isolation: Isolation,
+        patience: Duration,
+    ) -> Result<Each<TopicPartition, Option<Position>>> {
+        self.offsets(partitions, at, isolation, Some(patience)).await
     }
 
     async fn epoch_ends(&self, asked: &[(TopicPartition, i32)]) -> Result<Each<TopicPartition, EpochEnd>> {
-        self.ends_of_epochs(asked).await
+        self.ends_of_epochs(asked, None).await
+    }
+
+    async fn epoch_ends_once(
+        &self,
+        asked: &[(TopicPartition, i32)],
+        patience: Duration,
+    ) -> Result<Each<TopicPartition, EpochEnd>> {
+        self.ends_of_epochs(asked, Some(patience)).await
     }
 
     async fn committed_offsets(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{CommittedOffset, Each, EpochEnd, NativeAdmin};
 use crate::client::Use;
@@ -34,6 +35,7 @@ impl NativeAdmin {
         partitions: &[TopicPartition],
         at: OffsetAt,
         isolation: Isolation,
+        once: Option<Duration>,
     ) -> Result<Each<TopicPartition, Option<Position>>> {
         let timestamp = match at {
             OffsetAt::Earliest => -2,
@@ -41,7 +43,7 @@ impl NativeAdmin {
             OffsetAt::Timestamp(ms) => ms.max(0),
         };
         let isolation_level = i8::from(isolation == Isolation::ReadCommitted);
-        self.by_leader("ListOffsets", partitions, |connection, asked| async move {
+        self.by_leader("ListOffsets", partitions, once, |connection, asked| async move {
             let mut topics: BTreeMap<TopicName, Vec<list_offsets::RequestPartition>> = BTreeMap::new();
             for Asked { tp, leader_epoch, .. } in &asked {
                 topics.entry(tp.topic.clone()).or_default().push(list_offsets::RequestPartition {
@@ -84,10 +86,11 @@ impl NativeAdmin {
     pub(super) async fn ends_of_epochs(
         &self,
         asked: &[(TopicPartition, i32)],
+        once: Option<Duration>,
     ) -> Result<Each<TopicPartition, EpochEnd>> {
         let epochs: &BTreeMap<TopicPartition, i32> = &asked.iter().cloned().collect();
         let partitions: Vec<_> = asked.iter().map(|(tp, _)| tp.clone()).collect();
-        self.by_leader("OffsetForLeaderEpoch", &partitions, |connection, asked| async move {
+        self.by_leader("OffsetForLeaderEpoch", &partitions, once, |connection, asked| async move {
             let mut topics: BTreeMap<TopicName, Vec<offset_for_leader_epoch::RequestPartition>> = BTreeMap::new();
             for Asked { tp, leader_epoch, .. } in &asked {
                 topics.entry(tp.topic.clone()).or_default().push(offset_for_leader_epoch::RequestPartition {
@@ -121,11 +124,13 @@ impl NativeAdmin {
         .await
     }
 
-    /// Asks each partition's leader, all at once, and again for what failed in a way that may pass, until the limit.
+    /// Asks each partition's leader, all at once, and again for what failed in a way that may pass, until the limit. With
+    /// `once` not again, and no leader is waited for longer than that.
     async fn by_leader<T, F>(
         &self,
         api: &str,
         partitions: &[TopicPartition],
+        once: Option<Duration>,
         call: impl Fn(Connection, Vec<Asked>) -> F,
     ) -> Result<Each<TopicPartition, T>>
     where
@@ -140,16 +145,25 @@ impl NativeAdmin {
             let mut failed: Vec<(TopicPartition, Error)> = Vec::new();
             let mut leaders: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
             for tp in std::mem::take(&mut left) {
-                match self.leader_of(&tp).await {
+                match self.leader_of(&tp, once.is_some()).await {
                     Ok((leader, asked)) => leaders.entry(leader).or_default().push(asked),
                     Err(error) => failed.push((tp, error)),
                 }
             }
             let calls = leaders.into_iter().map(|(leader, asked)| async move {
                 let of = asked.iter().map(|a| a.tp.clone()).collect::<Vec<_>>();
-                let answered = match self.cluster.connection(leader, Use::Control).await {
-                    Ok(connection) => call(connection, asked).await,
-                    Err(error) => Err(error),
+                let answer = async {
+                    match self.cluster.connection(leader, Use::Control).await {
+                        Ok(connection) => call(connection, asked).await,
+                        Err(error) => Err(error),
+                    }
+                };
+                let answered = match once {
+                    None => answer.await,
+                    Some(patience) => env.timeout(patience, answer).await.unwrap_or_else(|| {
+                        let text = format!("{api}: broker {leader} did not answer within {patience:?}");
+                        Err(Error::new(ErrorKind::Timeout, text))
+                    }),
                 };
                 answered.unwrap_or_else(|error| of.into_iter().map(|tp| (tp, Err(error.clone()))).collect())
             });
@@ -160,7 +174,8 @@ impl NativeAdmin {
                 }
             }
             let pause = env.random(|rng| backoff.next(rng));
-            let last = env.now() + pause >= deadline;
+            let last = once.is_some() || env.now() + pause >= deadline;
+            let may_pass = failed.iter().any(|(_, error)| error.is_retriable());
             for (tp, error) in failed {
                 if last || !error.is_retriable() {
                     settled.insert(tp, Err(error));
@@ -169,18 +184,21 @@ impl NativeAdmin {
                     left.push(tp);
                 }
             }
+            if may_pass {
+                self.cluster.refresh();
+            }
             if left.is_empty() {
                 break;
             }
-            self.cluster.refresh();
             env.sleep(pause).await;
         }
         let outcome = |tp: &TopicPartition| settled.remove(tp).map(|outcome| (tp.clone(), outcome));
         Ok(partitions.iter().filter_map(outcome).collect())
     }
 
-    async fn leader_of(&self, tp: &TopicPartition) -> Result<(i32, Asked)> {
-        let topic = self.cluster.topic(&tp.topic).await?;
+    async fn leader_of(&self, tp: &TopicPartition, now: bool) -> Result<(i32, Asked)> {
+        let limit = if now { Duration::ZERO } else { self.cluster.config().unknown_topic_wait };
+        let topic = self.cluster.wait_for_topic(&tp.topic, limit).await?;
         match topic.partition(tp.partition) {
             None => {
                 let (name, count) = (&tp.topic, topic.partitions.len());

@@ -109,3 +109,48 @@ async fn a_group_is_committed_for_described_and_deleted_on_a_real_cluster() {
     let topic: TopicName = Arc::from(name.as_str());
     only(admin.delete_topics(&[topic]).await.unwrap()).unwrap();
 }
+
+/// One partition has no leader, the leader of another does not answer.
+#[tokio::test(start_paused = true)]
+async fn offsets_that_are_asked_for_once_do_not_wait_for_those_that_cannot_be_had() {
+    use crate::client::testing::Fake;
+    use crate::wire::messages::list_offsets::{ResponsePartition, ResponseTopic};
+    use crate::wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
+
+    let fake = Fake::new(3);
+    fake.topic("t", 1, &[(1, 0), (-1, 0), (2, 0)]);
+    fake.on(|_, request: ListOffsetsRequest| {
+        let topic = |t: crate::wire::messages::list_offsets::RequestTopic| ResponseTopic {
+            name: t.name,
+            partitions: t
+                .partitions
+                .into_iter()
+                .map(|p| ResponsePartition { partition_index: p.partition_index, offset: 7, ..Default::default() })
+                .collect(),
+        };
+        ListOffsetsResponse { topics: request.topics.into_iter().map(topic).collect(), ..Default::default() }
+    });
+    let cluster = fake.connect().await;
+    // It takes connections and says nothing.
+    fake.kill(9002);
+    fake.net.listen("kafka", 9002, |peer| async move {
+        let _open = peer;
+        std::future::pending::<()>().await;
+    });
+    let (env, admin) = (cluster.env().clone(), NativeAdmin::new(cluster));
+    let partitions: Vec<_> = (0..3).map(|p| TopicPartition::new("t", p)).collect();
+    let begun = env.now();
+    let patience = Duration::from_secs(1);
+    let found =
+        admin.list_offsets_once(&partitions, OffsetAt::Latest, Isolation::ReadUncommitted, patience).await.unwrap();
+    let took = env.now() - begun;
+    assert!((patience..patience + patience / 10).contains(&took), "{took:?}");
+    let offsets: Vec<_> = found.iter().map(|(_, f)| f.as_ref().map(|f| f.map(|p| p.offset)).ok()).collect();
+    assert_eq!(offsets, [Some(Some(7)), None, None]);
+    assert!(found[1..].iter().all(|(_, f)| f.as_ref().is_err_and(crate::Error::is_retriable)));
+    // Without a silent leader it takes no time at all.
+    let begun = env.now();
+    let two = &partitions[..2];
+    admin.list_offsets_once(two, OffsetAt::Latest, Isolation::ReadUncommitted, patience).await.unwrap();
+    assert!(env.now() - begun < patience / 10);
+}

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -16,7 +16,7 @@ use crate::client::retry::Backoff;
 use crate::client::topology::TopicMeta;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Connection, ConnectionConfig};
+use crate::net::{Connection, ConnectionConfig, Security};
 use crate::wire::ErrorCode;
 
 /// A broker that has not answered for so long is left to it, and the next one is asked as well.
@@ -31,6 +31,14 @@ pub(super) struct Core {
     pub(super) coordinators: Coordinators,
     /// `host`, `port`.
     pub(super) seeds: Vec<(String, u16)>,
+    /// The seeds refused this client: the error, and until when it is believed.
+    pub(super) refused: Mutex<Option<Refused>>,
+}
+
+pub(super) struct Refused {
+    pub(super) error: Error,
+    pub(super) until: Instant,
+    pub(super) backoff: Backoff,
 }
 
 impl Core {
@@ -40,10 +48,11 @@ impl Core {
             connect_timeout: config.connect_timeout,
             max_frame: config.max_frame,
             software: Default::default(),
+            security: Security::new(config.tls.as_ref(), config.sasl.as_ref())?,
         };
         let seeds = config.seeds()?;
         let (metadata, pool, coordinators) = (Metadata::default(), Pool::default(), Coordinators::default());
-        Ok(Self { config, env, connections, metadata, pool, coordinators, seeds })
+        Ok(Self { config, env, connections, metadata, pool, coordinators, seeds, refused: Mutex::default() })
     }
 
     pub(super) async fn connection(&self, broker: i32, use_: Use) -> Result<Connection> {

@@ -192,13 +192,24 @@ impl std::fmt::Debug for Cluster {
 
 /// No broker answered: one error that says of each why.
 fn none_answered(what: &str, reasons: Vec<Error>) -> Error {
+    if let [only] = &reasons[..]
+        && !only.is_retriable()
+    {
+        return only.clone();
+    }
     let kind = match reasons.first() {
         // All agree on something better than "unreachable", such as a wrong protocol.
         Some(first) if reasons.iter().all(|e| e.kind() == first.kind()) => first.kind(),
         _ => ErrorKind::Connection,
     };
+    let code = reasons.first().and_then(Error::code).filter(|c| reasons.iter().all(|e| e.code() == Some(*c)));
     let reasons: Vec<_> = reasons.iter().map(|e| format!("\n  {e}")).collect();
-    Error::new(kind, format!("{what}: check the addresses and that the cluster is up{}", reasons.concat()))
+    let advice = match kind {
+        ErrorKind::Connection | ErrorKind::Timeout => ": check the addresses and that the cluster is up",
+        // The reasons say what to do.
+        _ => ":",
+    };
+    Error::new(kind, format!("{what}{advice}{}", reasons.concat())).with_code(code)
 }
 
 fn name_of(text: &str) -> TopicName {

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client::config::ClientConfig;
-use crate::client::retry::Backoff;
+use crate::client::retry::{Backoff, BackoffConfig};
 use crate::client::topology::{BrokerMeta, Topology};
 use crate::client::types::Isolation;
 use crate::env::{Env, lock};
@@ -50,8 +50,15 @@ struct Present {
 
 struct Opening {
     backoff: Backoff,
+    /// Of a broker that refuses this client.
+    refused: Backoff,
     not_before: Instant,
 }
+
+/// Between tries with a broker that refuses this client: credentials may be changed on its side, but not in a hurry.
+/// Whoever asks meanwhile gets the last refusal at once.
+pub(super) const REFUSED_BACKOFF: BackoffConfig =
+    BackoffConfig { first: Duration::from_secs(1), max: Duration::from_secs(10) };
 
 impl Slot {
     fn open_connection(&self, broker: &BrokerMeta) -> Option<Connection> {
@@ -59,6 +66,16 @@ impl Slot {
         let (at, connection) = present.connection.as_ref()?;
         let same = at.host == broker.host && at.port == broker.port;
         (same && !connection.is_closed()).then(|| connection.clone())
+    }
+
+    /// Why the connection ended, if the broker refused this client on it; once.
+    fn take_refusal(&self) -> Option<Error> {
+        let mut present = lock(&self.present);
+        let refusal = present.connection.as_ref()?.1.refusal()?;
+        present.connection = None;
+        present.failures += 1;
+        present.error = Some(refusal.clone());
+        Some(refusal)
     }
 }
 
@@ -89,19 +106,36 @@ impl Pool {
         {
             return Err(error.clone());
         }
-        let backoff = || Opening { backoff: Backoff::new(config.reconnect_backoff), not_before: env.now() };
-        let opening = opening.get_or_insert_with(backoff);
+        let opening = opening.get_or_insert_with(|| Opening {
+            backoff: Backoff::new(config.reconnect_backoff),
+            refused: Backoff::new(REFUSED_BACKOFF),
+            not_before: env.now(),
+        });
+        // A session that was not prolonged counts like a connection that was not to be had.
+        if let Some(refusal) = slot.take_refusal() {
+            opening.not_before = env.now() + env.random(|rng| opening.refused.next(rng));
+            return Err(refusal);
+        }
+        if let Some(refusal) = lock(&slot.present).error.as_ref().filter(|e| e.is_refusal())
+            && env.now() < opening.not_before
+        {
+            return Err(refusal.clone());
+        }
         env.sleep_until(opening.not_before).await;
         let opened = Connection::open(env, &broker.host, broker.port, connections).await;
         match &opened {
             Ok(connection) => {
                 // A connection that is lost at once does not count as a success for ever: the next try waits a little.
                 opening.backoff.reset();
+                opening.refused.reset();
                 opening.not_before = env.now() + env.random(|rng| opening.backoff.next(rng));
-                lock(&slot.present).connection = Some((broker.clone(), connection.clone()));
+                let mut present = lock(&slot.present);
+                present.connection = Some((broker.clone(), connection.clone()));
+                present.error = None;
             }
             Err(error) => {
-                opening.not_before = env.now() + env.random(|rng| opening.backoff.next(rng));
+                let backoff = if error.is_refusal() { &mut opening.refused } else { &mut opening.backoff };
+                opening.not_before = env.now() + env.random(|rng| backoff.next(rng));
                 tracing::debug!(target: "dispatcher::client", broker = broker.id, %error, "cannot connect");
                 let mut present = lock(&slot.present);
                 present.connection = None;

@@ -29,6 +29,8 @@ pub(crate) struct State {
     /// Ports at host "kafka", in Metadata answers.
     pub(crate) brokers: BTreeMap<i32, u16>,
     pub(crate) topics: BTreeMap<String, FakeTopic>,
+    /// Topics that nobody may see.
+    pub(crate) forbidden: std::collections::BTreeSet<String>,
     /// Answered to every Metadata request if set.
     pub(crate) metadata_error: ErrorCode,
     /// Of every group, or an error.
@@ -55,6 +57,7 @@ impl Fake {
             cluster_id: "fake".into(),
             brokers: BTreeMap::new(),
             topics: BTreeMap::new(),
+            forbidden: Default::default(),
             metadata_error: ErrorCode::NONE,
             coordinator: Ok(1),
             log: Vec::new(),
@@ -180,7 +183,10 @@ impl Fake {
             let topics = names.iter().map(|name| match state.topics.get(name) {
                 None => Topic {
                     name: Some(name.as_str().into()),
-                    error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    error_code: match state.forbidden.contains(name) {
+                        true => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+                        false => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    },
                     ..Default::default()
                 },
                 Some(topic) => {

@@ -62,14 +62,8 @@ pub(crate) struct Fetched {
     pub(crate) batches: Vec<Arc<FetchedBatch>>,
     /// Where the reader stands behind this block: everything below is in it, or was never data.
     pub(crate) next_offset: i64,
-    /// Leader epoch of the last batch read; −1 unknown.
-    #[allow(dead_code, reason = "nobody reads it yet")]
-    pub(crate) leader_epoch: i32,
     pub(crate) high_watermark: i64,
     pub(crate) last_stable: i64,
-    /// −1 unknown.
-    #[allow(dead_code, reason = "nobody reads it yet")]
-    pub(crate) log_start: i64,
 }
 
 /// What went wrong with a partition.

@@ -298,6 +298,9 @@ impl Source {
         } else {
             tracing::warn!(target: "dispatcher::client::fetch", broker, %error, "fetch failed, trying again");
         }
+        if error.is_refusal() {
+            self.table.not_let_in(error);
+        }
         self.table.on_lost();
         self.connection = None;
         self.common.cluster.refresh();
@@ -499,21 +502,19 @@ impl Source {
     /// The first batches of a block whose rest is not opened yet.
     fn deliver_opened(&self, work: &Work, batches: Vec<Arc<FetchedBatch>>) {
         let Some(last) = batches.last().map(|b| *b.batch.header()) else { return };
-        let Work { link, high_watermark, last_stable, log_start, .. } = work;
+        let Work { link, high_watermark, last_stable, .. } = work;
         link.deliver(Fetched {
             tp: link.tp().clone(),
             epoch: link.epoch(),
             batches,
             next_offset: last.next_offset(),
-            leader_epoch: last.partition_leader_epoch,
             high_watermark: *high_watermark,
             last_stable: *last_stable,
-            log_start: *log_start,
         });
     }
 
     fn deliver(&self, work: Work, batches: Vec<Arc<FetchedBatch>>, bad: Option<BadBatch>) {
-        let Work { link, scan, leader_epoch, high_watermark, last_stable, log_start, hold, .. } = work;
+        let Work { link, scan, high_watermark, last_stable, hold, .. } = work;
         for skipped in scan.skipped {
             skipped.tell_skipped(&link);
         }
@@ -522,10 +523,8 @@ impl Source {
             epoch: link.epoch(),
             batches,
             next_offset: scan.next_offset,
-            leader_epoch,
             high_watermark,
             last_stable,
-            log_start,
         });
         if let Some(bad) = bad {
             report_bad(&link, &bad);

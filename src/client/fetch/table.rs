@@ -23,11 +23,8 @@ pub(super) struct Work {
     pub(super) link: Arc<Link>,
     pub(super) from: i64,
     pub(super) scan: Scan,
-    /// Leader epoch of the position behind the block.
-    pub(super) leader_epoch: i32,
     pub(super) high_watermark: i64,
     pub(super) last_stable: i64,
-    pub(super) log_start: i64,
     /// Counts the bytes as the partition's until the batches have leases of their own.
     pub(super) hold: Lease,
 }
@@ -236,6 +233,15 @@ impl Table {
         self.session.on_lost();
     }
 
+    /// The broker does not let this client in: each reader is told once, while it is tried again.
+    pub(super) fn not_let_in(&mut self, error: &Error) {
+        for reading in self.readings.values_mut() {
+            if !std::mem::replace(&mut reading.refused, true) {
+                reading.link.report(FetchFault::Notice, error.clone());
+            }
+        }
+    }
+
     /// The request as a whole was refused.
     pub(super) fn on_error(&mut self, code: ErrorCode) {
         self.session.on_error(code);
@@ -354,10 +360,8 @@ impl Table {
         let link = reading.link.clone();
         let work = Work {
             from,
-            leader_epoch: reading.position.leader_epoch,
             high_watermark: answer.high_watermark,
             last_stable: answer.last_stable_offset,
-            log_start: answer.log_start_offset,
             hold: link.lease(bytes, Memory::Elsewhere),
             link,
             scan,

@@ -1,10 +1,11 @@
 //! What a producer is configured with. The public builder fills it; every limit has its default here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::SharedPartitioner;
-use crate::wire::records::Compression;
+use crate::wire::records::Packing;
 
 /// Settings of one producer.
 #[derive(Clone, Debug)]
@@ -16,7 +17,9 @@ pub(crate) struct ProducerConfig {
     /// A batch is closed when it has this many bytes.
     pub(crate) batch_size: usize,
     /// How batches are compressed.
-    pub(crate) compression: Compression,
+    pub(crate) packing: Packing,
+    /// How those of single topics are.
+    pub(crate) topic_packing: BTreeMap<String, Packing>,
     /// From append to acknowledgement or failure, retries included.
     pub(crate) delivery_timeout: Duration,
     /// For one Produce request.
@@ -39,7 +42,8 @@ impl Default for ProducerConfig {
             idempotent: true,
             linger: Duration::ZERO,
             batch_size: 1_000_000,
-            compression: Compression::None,
+            packing: Packing::default(),
+            topic_packing: BTreeMap::new(),
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(30),
             buffer_memory: 64 << 20,
@@ -52,6 +56,11 @@ impl Default for ProducerConfig {
 }
 
 impl ProducerConfig {
+    /// How a topic's batches are compressed.
+    pub(crate) fn packing(&self, topic: &str) -> Packing {
+        self.topic_packing.get(topic).copied().unwrap_or(self.packing)
+    }
+
     /// Refuses settings that contradict each other.
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |text: &'static str| Err(Error::new(ErrorKind::InvalidConfig, text));

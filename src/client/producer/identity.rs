@@ -74,6 +74,16 @@ impl IdentityCell {
         }
     }
 
+    /// There is none for now, because this client is not let in: what waits for it fails, what comes later asks anew.
+    pub(crate) fn give_up(&self, error: &Error) {
+        if let State::Asked(waiting) = std::mem::take(&mut *lock(&self.0)) {
+            for queue in &waiting {
+                queue.fail(error);
+                queue.submit(); // so that the client lets go of it
+            }
+        }
+    }
+
     /// Takes in the answer and submits who waits.
     pub(crate) fn answer(&self, answer: Result<Identity>) {
         let state = match answer {

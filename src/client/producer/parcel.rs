@@ -10,7 +10,7 @@ use super::delivery::{Completion, Fate};
 use crate::error::Error;
 #[cfg(feature = "rskafka")]
 use crate::wire::records::Batch;
-use crate::wire::records::{BatchBody, BatchBuilder, Compression, Cursor, Limits, ProducerStamp, RecordsError};
+use crate::wire::records::{BatchBody, BatchBuilder, Cursor, Limits, Packing, ProducerStamp, RecordsError};
 
 /// A batch that still takes records, or that is full but was never sent.
 #[derive(Debug)]
@@ -41,10 +41,10 @@ pub(crate) struct Parcel {
 
 impl Parcel {
     /// Compresses and stamps a batch. The caller holds no lock.
-    pub(super) fn seal(open: OpenBatch, compression: Compression, stamp: ProducerStamp) -> Result<Self, RecordsError> {
+    pub(super) fn seal(open: OpenBatch, packing: Packing, stamp: ProducerStamp) -> Result<Self, RecordsError> {
         let OpenBatch { builder, completion, deadline, reserved, .. } = open;
         let of = builder.count();
-        let body = builder.finish(compression)?;
+        let body = builder.finish(packing)?;
         let header = Bytes::copy_from_slice(&body.stamp(stamp));
         Ok(Self { body, header, completion, first: 0, of, deadline, reserved, last_error: None })
     }
@@ -85,7 +85,7 @@ impl Parcel {
     }
 
     /// Cuts it in two with half of the records each.
-    pub(super) fn split(&self, compression: Compression) -> Result<[Self; 2], RecordsError> {
+    pub(super) fn split(&self, packing: Packing) -> Result<[Self; 2], RecordsError> {
         // We made these bytes ourselves, so no cap is needed against a bomb.
         let batch = self.body.reopen(&Limits { max_decompressed: usize::MAX })?;
         let half = self.count() / 2;
@@ -102,7 +102,7 @@ impl Parcel {
                 let value = view.value.clone().map(|range| batch.bytes_of(range));
                 let _never_full = builder.try_append(view.timestamp, key, value, &headers);
             }
-            let body = builder.finish(compression)?;
+            let body = builder.finish(packing)?;
             let (completion, last_error) = (self.completion.clone(), self.last_error.clone());
             let first = self.first + first;
             Ok(Self {

@@ -21,6 +21,7 @@ use crate::client::types::TopicPartition;
 use crate::env::lock;
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::meter::SendMeter;
+use crate::wire::records::Packing;
 
 /// See the module.
 pub(crate) struct PartitionQueue {
@@ -29,6 +30,8 @@ pub(crate) struct PartitionQueue {
     tp: Arc<TopicPartition>,
     shared: Arc<Shared>,
     client: Arc<dyn PartitionClient>,
+    /// How its batches are compressed.
+    packing: Packing,
     meter: SendMeter,
     state: Mutex<State>,
 }
@@ -96,8 +99,9 @@ pub(crate) enum Retry {
 impl PartitionQueue {
     pub(super) fn new(id: u64, tp: TopicPartition, shared: Arc<Shared>, client: Arc<dyn PartitionClient>) -> Arc<Self> {
         let state = State::new(&shared);
+        let packing = shared.config.packing(&tp.topic);
         let meter = SendMeter::new(&tp.topic, tp.partition);
-        Arc::new(Self { id, tp: Arc::new(tp), shared, client, meter, state: Mutex::new(state) })
+        Arc::new(Self { id, tp: Arc::new(tp), shared, client, packing, meter, state: Mutex::new(state) })
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -209,7 +213,7 @@ impl PartitionQueue {
             }
             Step::Seal(ticket, open, stamp) => {
                 let (completion, count, reserved) = (open.completion.clone(), open.builder.count(), open.reserved);
-                match Parcel::seal(open, self.shared.config.compression, stamp) {
+                match Parcel::seal(open, self.packing, stamp) {
                     Ok(parcel) => (ticket, parcel),
                     Err(error) => {
                         lock(&self.state).sequencer.forget(ticket);
@@ -276,7 +280,7 @@ impl PartitionQueue {
                 let error = self.refusal(&batch, maybe_written);
                 self.finish(batch, Fate::Failed(error));
             }
-            Verdict::Split(parcel) => match parcel.split(self.shared.config.compression) {
+            Verdict::Split(parcel) => match parcel.split(self.packing) {
                 Ok(pieces) => {
                     let pieces = pieces.into_iter().map(|piece| (piece.count(), piece)).collect();
                     lock(&self.state).sequencer.split(ticket, pieces);
@@ -297,6 +301,13 @@ impl PartitionQueue {
     /// Batches sent and not answered.
     pub(crate) fn in_flight(&self) -> usize {
         lock(&self.state).sequencer.in_flight()
+    }
+
+    /// Fails what waits, for a reason that waiting does not mend. What comes later is tried anew.
+    pub(crate) fn fail(&self, error: &Error) {
+        let mut dead = Dead { why: Some(error.clone()), ..Dead::default() };
+        lock(&self.state).kill(&mut dead, |_| true);
+        self.bury(dead);
     }
 
     /// Remembers why nothing can be sent at present, to tell it when time runs out.

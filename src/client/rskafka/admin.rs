@@ -82,22 +82,60 @@ impl RskafkaAdmin {
         self.common.cluster.retrying(api, self.limit, attempt).await?
     }
 
-    async fn offset(&self, tp: &TopicPartition, at: TheirOffsetAt) -> Result<Option<Position>> {
-        let common = &self.common;
-        if common.cluster.topic(&tp.topic).await?.partition(tp.partition).is_none() {
-            let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-            return Err(Error::from_code(unknown, format_args!("ListOffsets of {tp}")));
-        }
-        let attempt = || async move {
-            let opened = common.opener.open(tp, self.limit).await?;
-            let asked = common.cluster.env().timeout(self.limit, opened.client.get_offset(at)).await;
-            let context = format_args!("ListOffsets of {tp}");
-            let none = || Error::new(ErrorKind::Timeout, format!("{context}: no answer within {:?}", self.limit));
-            let offset = asked.ok_or_else(none)?.map_err(|error: Theirs| judge::error(&error, context))?;
-            let topic_id = common.cluster.topology().topic(&tp.topic).map(|t| t.id).unwrap_or_default();
-            Ok((offset >= 0).then_some(Position { offset, leader_epoch: -1, topic_id }))
+    /// One partition's offset; `once`: without a second try, within that time.
+    async fn offset(&self, tp: &TopicPartition, at: TheirOffsetAt, once: Option<Duration>) -> Result<Option<Position>> {
+        let Some(patience) = once else {
+            let what = "looking offsets up";
+            self.known(tp).await?;
+            return self.common.cluster.retrying(what, self.limit, || self.offset_now(tp, at, self.limit)).await;
         };
-        common.cluster.retrying("looking offsets up", self.limit, attempt).await
+        let look = async {
+            self.known(tp).await?;
+            self.offset_now(tp, at, patience).await
+        };
+        let late = || Error::new(ErrorKind::Timeout, format!("ListOffsets of {tp}: no answer within {patience:?}"));
+        self.common.cluster.env().timeout(patience, look).await.ok_or_else(late)?
+    }
+
+    /// rskafka takes an unknown partition for a broken answer.
+    async fn known(&self, tp: &TopicPartition) -> Result<()> {
+        match self.common.cluster.topic(&tp.topic).await?.partition(tp.partition) {
+            Some(_) => Ok(()),
+            None => {
+                let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                Err(Error::from_code(unknown, format_args!("ListOffsets of {tp}")))
+            }
+        }
+    }
+
+    async fn offset_now(&self, tp: &TopicPartition, at: TheirOffsetAt, limit: Duration) -> Result<Option<Position>> {
+        let common = &self.common;
+        let opened = common.opener.open(tp, limit).await?;
+        let asked = common.cluster.env().timeout(limit, opened.client.get_offset(at)).await;
+        let context = format_args!("ListOffsets of {tp}");
+        let none = || Error::new(ErrorKind::Timeout, format!("{context}: no answer within {limit:?}"));
+        let offset = asked.ok_or_else(none)?.map_err(|error: Theirs| judge::error(&error, context))?;
+        let topic_id = common.cluster.topology().topic(&tp.topic).map(|t| t.id).unwrap_or_default();
+        Ok((offset >= 0).then_some(Position { offset, leader_epoch: -1, topic_id }))
+    }
+
+    /// Offsets of many, as far as rskafka can ask for them; `None` where it cannot.
+    async fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        at: OffsetAt,
+        isolation: Isolation,
+        once: Option<Duration>,
+    ) -> Option<Each<TopicPartition, Option<Position>>> {
+        let at = match at {
+            OffsetAt::Earliest => TheirOffsetAt::Earliest,
+            // rskafka asks for the end of what is committed, whatever one would like.
+            OffsetAt::Latest if isolation == Isolation::ReadCommitted => TheirOffsetAt::Latest,
+            OffsetAt::Latest => return None,
+            OffsetAt::Timestamp(ms) => TheirOffsetAt::Timestamp(DateTime::from_timestamp_millis(ms.max(0))?),
+        };
+        let asked = partitions.iter().map(|tp| async move { (tp.clone(), self.offset(tp, at, once).await) });
+        Some(iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await)
     }
 }
 
@@ -160,15 +198,31 @@ impl ClusterAdmin for RskafkaAdmin {
         at: OffsetAt,
         isolation: Isolation,
     ) -> Result<Each<TopicPartition, Option<Position>>> {
-        let theirs = match at {
-            OffsetAt::Earliest => Some(TheirOffsetAt::Earliest),
-            // rskafka asks for the end of what is committed, whatever one would like.
-            OffsetAt::Latest => (isolation == Isolation::ReadCommitted).then_some(TheirOffsetAt::Latest),
-            OffsetAt::Timestamp(ms) => DateTime::from_timestamp_millis(ms.max(0)).map(TheirOffsetAt::Timestamp),
-        };
-        let Some(at) = theirs else { return self.native.list_offsets(partitions, at, isolation).await };
-        let asked = partitions.iter().map(|tp| async move { (tp.clone(), self.offset(tp, at).await) });
-        Ok(iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await)
+        match self.offsets(partitions, at, isolation, None).await {
+            Some(found) => Ok(found),
+            None => self.native.list_offsets(partitions, at, isolation).await,
+        }
+    }
+
+    async fn list_offsets_once(
+        &self,
+        partitions: &[TopicPartition],
+        at: OffsetAt,
+        isolation: Isolation,
+        patience: Duration,
+    ) -> Result<Each<TopicPartition, Option<Position>>> {
+        match self.offsets(partitions, at, isolation, Some(patience)).await {
+            Some(found) => Ok(found),
+            None => self.native.list_offsets_once(partitions, at, isolation, patience).await,
+        }
+    }
+
+    async fn epoch_ends_once(
+        &self,
+        asked: &[(TopicPartition, i32)],
+        patience: Duration,
+    ) -> Result<Each<TopicPartition, EpochEnd>> {
+        self.native.epoch_ends_once(asked, patience).await
     }
 
     async fn epoch_ends(&self, asked: &[(TopicPartition, i32)]) -> Result<Each<TopicPartition, EpochEnd>> {

@@ -418,17 +418,15 @@ impl Reader {
         Ok(())
     }
 
-    /// rskafka tells neither the last stable offset, nor the log's start, nor leader epochs.
+    /// rskafka does not tell the last stable offset.
     fn progress(&self, batches: Vec<Arc<FetchedBatch>>, next_offset: i64, high_watermark: i64) {
         self.link.deliver(Fetched {
             tp: self.link.tp().clone(),
             epoch: self.link.epoch(),
             batches,
             next_offset,
-            leader_epoch: -1,
             high_watermark,
             last_stable: high_watermark,
-            log_start: -1,
         });
     }
 }

@@ -11,7 +11,8 @@ use super::desk::Helper;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::from_message::FromMessage;
 use crate::dispatcher::message::Message;
-use crate::dispatcher::tail::{Tail, partitions};
+use crate::dispatcher::tail::Tail;
+use crate::envelope::Answer;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A handler of some group has failed for good with a message.
@@ -22,63 +23,44 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct CallbackError {
     message: Message,
-    id: String,
-    topic: String,
-    partition: i32,
-    offset: i64,
-    group: String,
-    error: String,
-    attempt: u32,
-    failed_ms: i64,
-    sent_ms: i64,
+    answer: Answer<'static>,
 }
 
 impl CallbackError {
     pub(super) fn of(message: &Message) -> Option<Self> {
-        let record = message.as_error_record()?;
-        let answer = record.answer()?;
-        Some(Self {
-            id: answer.id.to_string(),
-            topic: answer.topic.to_string(),
-            partition: answer.partition,
-            offset: answer.offset,
-            group: answer.group.to_string(),
-            error: answer.error.as_deref().unwrap_or_default().to_owned(),
-            attempt: answer.attempt,
-            failed_ms: if answer.handled_ms >= 0 { answer.handled_ms } else { message.timestamp() },
-            sent_ms: answer.sent_ms,
-            message: record,
-        })
+        let message = message.as_error_record()?;
+        let answer = message.answer()?.to_owned();
+        Some(Self { message, answer })
     }
 
     /// The error's text.
     pub fn error(&self) -> &str {
-        &self.error
+        self.answer.error.as_deref().unwrap_or_default()
     }
 
     /// The group whose handler failed, under Kafka's name for it. Empty in records of Go dispatchers before 1.10.13.
     pub fn group(&self) -> &str {
-        &self.group
+        &self.answer.group
     }
 
     /// The topic of the message that it concerns.
     pub fn topic(&self) -> &str {
-        &self.topic
+        &self.answer.topic
     }
 
     /// The partition of that message.
     pub fn partition(&self) -> i32 {
-        self.partition
+        self.answer.partition
     }
 
     /// The offset of that message.
     pub fn offset(&self) -> i64 {
-        self.offset
+        self.answer.offset
     }
 
     /// The id of that message; empty if it had none.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.answer.id
     }
 
     /// The key of that message.
@@ -103,24 +85,24 @@ impl CallbackError {
 
     /// How often the handler had been called with it, from 1; 0 if that is unknown.
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.answer.attempt
     }
 
     /// When it failed for good: ms since 1970, on the consumer's clock.
     pub fn failed_ms(&self) -> i64 {
-        self.failed_ms
+        if self.answer.handled_ms >= 0 { self.answer.handled_ms } else { self.message.timestamp() }
     }
 
     /// When the message was sent: ms since 1970, on the sender's clock; −1 unknown.
     pub fn sent_ms(&self) -> i64 {
-        self.sent_ms
+        self.answer.sent_ms
     }
 }
 
 impl fmt::Display for CallbackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { group, topic, partition, offset, error, .. } = self;
-        write!(f, "group {group} failed with {topic}-{partition} offset {offset}: {error}")
+        let Answer { group, topic, partition, offset, .. } = &self.answer;
+        write!(f, "group {group} failed with {topic}-{partition} offset {offset}: {}", self.error())
     }
 }
 
@@ -168,7 +150,10 @@ pub struct CallbackErrors {
 }
 
 impl CallbackErrors {
-    /// The next one. Waits for it; never ends. Cancel-safe.
+    /// The next one. Waits for it; never ends.
+    ///
+    /// Cancel-safe at any time, as in `select!` or under a time-out: nothing that was read is lost, and the topic is
+    /// followed on, also one that is being made again or gets more partitions.
     pub async fn next(&mut self) -> CallbackError {
         loop {
             if let Some(error) = self.ready.pop() {
@@ -190,14 +175,15 @@ impl Dispatcher {
     /// [watch for errors](crate::SendMessage::watch_errors), and for all in subscriptions that
     /// [publish errors](crate::Subscribe::publish_errors).
     ///
-    /// It is read without a group: everybody who asks gets all of them. To go on where one stopped, and to share the work,
+    /// It is read without a group: everybody who asks gets all of them. Partitions that are added later are read from their
+    /// beginning, and so is the whole topic if it is deleted and made again. To go on where one stopped, and to share the work,
     /// subscribe to `<topic>_ERR` with a handler that takes a [`CallbackError`].
     ///
     /// # Errors
     /// The helper topic `<topic>_ERR` does not exist and cannot be made. Cancel-safe.
     pub async fn callback_errors(&self, topic: &str) -> Result<CallbackErrors> {
         let meta = self.helper_topic(&Helper::Errors.of(topic)?).await?;
-        let all = partitions(&meta.name, meta.partitions.len());
-        Ok(CallbackErrors { tail: Tail::start(self.source().clone(), all).await?, ready: Vec::new() })
+        let tail = Tail::start(self.source().clone(), &meta.name, meta.partitions.len(), None).await?;
+        Ok(CallbackErrors { tail, ready: Vec::new() })
     }
 }

@@ -2,27 +2,23 @@
 //! dispatcher reads one partition of a helper topic, which its messages name, so that it gets its own answers and hardly
 //! anybody else's; only for Go's envelope, which can name none, it reads them all. No group is used: none can steal.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{OnceCell, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::callback_error::{CallbackError, Watcher};
 use super::receipt::Receipt;
-use crate::client::types::TopicPartition;
+use super::watchers::{Calls, Watched, Watching};
+use crate::client::topology::TopicMeta;
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::message::Message;
-use crate::dispatcher::tail::{Tail, partitions};
-use crate::env::{Env, lock};
+use crate::dispatcher::tail::Tail;
+use crate::env::{Env, lock, watch};
 use crate::envelope::{ERROR_SUFFIX, MessageId, Place, REPLY_SUFFIX};
 use crate::error::{Error, ErrorKind, Result};
-
-/// Messages watched at once; beyond, the oldest is watched no longer.
-const MAX_WATCHED: usize = 100_000;
-/// Watchers' handlers that run at once.
-const MAX_HANDLERS: usize = 64;
 
 /// Which of a topic's two helper topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,46 +49,49 @@ impl Helper {
     }
 }
 
-type Readers = BTreeMap<(String, bool), Arc<OnceCell<Reader>>>;
+/// Which helper topic, and whether for Go's envelope.
+type Name = (String, bool);
 
 /// See the file's head. One for each dispatcher.
 pub(in crate::dispatcher) struct Desk {
     inner: Arc<Inner>,
-    readers: Mutex<Readers>,
+    readers: Mutex<BTreeMap<Name, Reader>>,
 }
 
 struct Inner {
     env: Env,
     waiting: Mutex<BTreeMap<MessageId, mpsc::UnboundedSender<Receipt>>>,
-    watched: Mutex<Watched>,
+    watched: Arc<Watched>,
+    calls: Calls,
 }
 
-#[derive(Default)]
-struct Watched {
-    by_id: BTreeMap<MessageId, Watcher>,
-    /// Until when; in the order of registration.
-    ends: VecDeque<(Instant, MessageId)>,
+/// Of a helper topic.
+enum Reader {
+    /// It is being made ready, in a task of its own: those who wait for it may have less time than that takes.
+    Opening(watch::Receiver<Option<Result<Place>>>),
+    Open {
+        place: Place,
+        _task: Task,
+    },
 }
 
-/// A task that reads a helper topic; it ends with this.
-struct Reader {
-    place: Place,
-    task: JoinHandle<()>,
-}
+/// A task that reads; it ends with this.
+struct Task(JoinHandle<()>);
 
-impl Drop for Reader {
+impl Drop for Task {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
 impl Desk {
     pub(in crate::dispatcher) fn new(env: Env) -> Self {
-        let inner = Inner { env, waiting: Mutex::default(), watched: Mutex::default() };
+        let inner = Inner { env, waiting: Mutex::default(), watched: Arc::default(), calls: Calls::new() };
         Self { inner: Arc::new(inner), readers: Mutex::default() }
     }
 
-    /// Where answers of `topic` are to go. From now on they are read, so that none is missed.
+    /// Where answers of `topic` are to go. When this returns they are read, so that none is missed. Cancel-safe: what is
+    /// begun goes on for those who ask later.
     pub(in crate::dispatcher) async fn place(
         &self,
         dispatcher: &Dispatcher,
@@ -100,31 +99,66 @@ impl Desk {
         helper: Helper,
         everywhere: bool,
     ) -> Result<Place> {
-        let name = helper.of(topic)?;
-        let cell = lock(&self.readers).entry((name.clone(), everywhere)).or_default().clone();
-        let start = || async {
-            let meta = dispatcher.helper_topic(&name).await?;
-            let all = partitions(&meta.name, meta.partitions.len());
-            let mine = self.inner.env.random(|rng| rng.usize(..all.len().max(1)));
-            let (place, read) = match all.get(mine).filter(|_| !everywhere) {
-                Some(one) => (Place::Partition(one.partition), vec![one.clone()]),
-                None => (Place::Anywhere, all),
-            };
-            let task = self.read(dispatcher, read, helper, everywhere).await?;
-            Ok::<_, Error>(Reader { place, task })
+        let name = (helper.of(topic)?, everywhere);
+        let mut opening = {
+            let mut readers = lock(&self.readers);
+            match readers.get(&name) {
+                Some(Reader::Open { place, .. }) => return Ok(*place),
+                Some(Reader::Opening(opening)) => opening.clone(),
+                None => {
+                    let (done, opening) = watch::channel(None);
+                    readers.insert(name.clone(), Reader::Opening(opening.clone()));
+                    let (dispatcher, name) = (dispatcher.clone(), name.clone());
+                    let _ends_by_itself = self.inner.env.spawn(async move {
+                        let opened = dispatcher.desk().open(&dispatcher, name, helper).await;
+                        done.send_replace(Some(opened));
+                    });
+                    opening
+                }
+            }
         };
-        Ok(cell.get_or_try_init(start).await?.place)
+        match opening.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(opened)) => opened.clone(),
+            _ => {
+                lock(&self.readers).remove(&name);
+                let text = "the runtime that was to read what comes back has ended: use the dispatcher in a living one";
+                Err(Error::new(ErrorKind::Closed, text))
+            }
+        }
+    }
+
+    /// Makes a reader ready, or nothing is left of it.
+    async fn open(&self, dispatcher: &Dispatcher, name: Name, helper: Helper) -> Result<Place> {
+        let reading = async {
+            let meta = dispatcher.helper_topic(&name.0).await?;
+            let mine = self.inner.env.random(|rng| rng.usize(..meta.partitions.len().max(1))) as i32;
+            let (place, only) = if name.1 { (Place::Anywhere, None) } else { (Place::Partition(mine), Some(mine)) };
+            Ok((place, Task(self.read(dispatcher, &meta, only, helper, name.1).await?)))
+        };
+        let read = reading.await;
+        let mut readers = lock(&self.readers);
+        match read {
+            Ok((place, task)) => {
+                readers.insert(name, Reader::Open { place, _task: task });
+                Ok(place)
+            }
+            Err(error) => {
+                readers.remove(&name);
+                Err(error)
+            }
+        }
     }
 
     async fn read(
         &self,
         dispatcher: &Dispatcher,
-        all: Vec<TopicPartition>,
+        topic: &TopicMeta,
+        only: Option<i32>,
         helper: Helper,
         everywhere: bool,
     ) -> Result<JoinHandle<()>> {
-        let mut tail = Tail::start(dispatcher.source().clone(), all).await?;
-        let (desk, slots) = (Arc::downgrade(&self.inner), Arc::new(Semaphore::new(MAX_HANDLERS)));
+        let mut tail = Tail::start(dispatcher.source().clone(), &topic.name, topic.partitions.len(), only).await?;
+        let desk = Arc::downgrade(&self.inner);
         Ok(self.inner.env.spawn(async move {
             loop {
                 // Answers come in their message's form; those of the other one are the other reader's, or would be told twice.
@@ -132,7 +166,7 @@ impl Desk {
                     let Some(desk) = desk.upgrade() else { return };
                     match helper {
                         Helper::Replies => desk.receipt(&message),
-                        Helper::Errors => desk.failure(message, &slots).await,
+                        Helper::Errors => desk.failure(message).await,
                     }
                 }
             }
@@ -146,19 +180,9 @@ impl Desk {
         Expected { id, receipts, desk: Arc::downgrade(&self.inner) }
     }
 
-    /// The watcher hears of this message's failures, for so long.
-    pub(in crate::dispatcher) fn watch(&self, id: MessageId, watcher: Watcher, length: Duration) {
-        let now = self.inner.env.now();
-        let end = now.checked_add(length).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
-        let mut watched = lock(&self.inner.watched);
-        while let Some((end, oldest)) = watched.ends.front().copied()
-            && (end <= now || watched.ends.len() >= MAX_WATCHED)
-        {
-            watched.ends.pop_front();
-            watched.by_id.remove(&oldest);
-        }
-        watched.by_id.insert(id, watcher);
-        watched.ends.push_back((end, id));
+    /// The watcher hears of this message's failures, for so long; see [`Watching`].
+    pub(in crate::dispatcher) fn watch(&self, id: MessageId, watcher: Watcher, length: Duration) -> Watching {
+        self.inner.watched.add(self.inner.env.now(), id, watcher, length)
     }
 }
 
@@ -171,16 +195,15 @@ impl Inner {
         let _nobody_waits_any_more = waiting.send(Receipt::new(&answer, self.env.wall_ms()));
     }
 
-    async fn failure(&self, message: Message, slots: &Arc<Semaphore>) {
-        let Some(id) = message.answer().and_then(|answer| MessageId::from_text(&answer.id)) else { return };
-        let Some(watcher) = lock(&self.watched).by_id.get(&id).cloned() else { return };
+    async fn failure(&self, message: Message) {
+        let Some((id, group)) =
+            message.answer().and_then(|a| Some((MessageId::from_text(&a.id)?, a.group.to_string())))
+        else {
+            return;
+        };
+        let Some(watcher) = self.watched.told(id, group) else { return };
         let Some(error) = CallbackError::of(&message) else { return };
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        // A handler that panics ends its own task only.
-        self.env.spawn(async move {
-            watcher.call(error).await;
-            drop(slot);
-        });
+        self.calls.begin(&self.env, watcher, error).await;
     }
 }
 

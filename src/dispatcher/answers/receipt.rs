@@ -1,12 +1,13 @@
-//! Receipts as a sender sees them: asked for with a message, awaited, each from one group.
+//! Receipts as a sender sees them: asked for with a message, awaited, each from one group. Whatever is slow, a wait ends when
+//! its time is over, and then says what is known of the message.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::desk::Expected;
+use super::time::Time;
 use crate::dispatcher::send::{Delivery, SendMessage, SendReport};
-use crate::env::Env;
 use crate::envelope::Answer;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -25,62 +26,46 @@ pub enum Outcome {
 /// That a group is done with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    id: String,
-    topic: String,
-    partition: i32,
-    offset: i64,
-    group: String,
+    /// Without its error, which is the outcome's.
+    answer: Answer<'static>,
     outcome: Outcome,
-    sent_ms: i64,
-    received_ms: i64,
-    handled_ms: i64,
     receipt_ms: i64,
 }
 
 impl Receipt {
     pub(super) fn new(answer: &Answer<'_>, receipt_ms: i64) -> Self {
-        let outcome = match &answer.error {
-            Some(error) => Outcome::Failed(error.to_string()),
+        let mut answer = answer.to_owned();
+        let outcome = match answer.error.take() {
+            Some(error) => Outcome::Failed(error.into_owned()),
             None if answer.handled_ms < 0 => Outcome::Received,
             None => Outcome::Ok,
         };
-        Self {
-            id: answer.id.to_string(),
-            topic: answer.topic.to_string(),
-            partition: answer.partition,
-            offset: answer.offset,
-            group: answer.group.to_string(),
-            outcome,
-            sent_ms: answer.sent_ms,
-            received_ms: answer.received_ms,
-            handled_ms: answer.handled_ms,
-            receipt_ms,
-        }
+        Self { answer, outcome, receipt_ms }
     }
 
     /// The message's id.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.answer.id
     }
 
     /// The topic the message was read from.
     pub fn topic(&self) -> &str {
-        &self.topic
+        &self.answer.topic
     }
 
     /// The partition it was read from.
     pub fn partition(&self) -> i32 {
-        self.partition
+        self.answer.partition
     }
 
     /// Its place there.
     pub fn offset(&self) -> i64 {
-        self.offset
+        self.answer.offset
     }
 
     /// The group under Kafka's name for it, `<group>:<topic>` unless it was named exactly.
     pub fn group(&self) -> &str {
-        &self.group
+        &self.answer.group
     }
 
     /// How it went.
@@ -90,17 +75,17 @@ impl Receipt {
 
     /// When the message was sent: ms since 1970, on the sender's clock.
     pub fn sent_ms(&self) -> i64 {
-        self.sent_ms
+        self.answer.sent_ms
     }
 
     /// When its handler was first called (Go: when it was received): ms since 1970, on the consumer's clock.
     pub fn received_ms(&self) -> i64 {
-        self.received_ms
+        self.answer.received_ms
     }
 
     /// When the handler had ended: ms since 1970, on the consumer's clock. `None` with [`Outcome::Received`].
     pub fn handled_ms(&self) -> Option<i64> {
-        Some(self.handled_ms).filter(|ms| *ms >= 0)
+        Some(self.answer.handled_ms).filter(|ms| *ms >= 0)
     }
 
     /// When this receipt arrived: ms since 1970, on the sender's clock.
@@ -114,8 +99,15 @@ impl Receipt {
 /// Awaited, it is sent and resolves to the first group's [`Receipt`].
 ///
 /// # Errors
-/// Those of a send; and [`ErrorKind::Timeout`] when the time is over, which says what is known of the message. Dropped
-/// before it ends, the message may or may not be sent.
+/// Those of a send, as soon as they are known; and when the time is over, whatever it was spent with, what is known then:
+///
+/// - [`ErrorKind::NotWritten`]: the message had no place in the order yet, for its topic or that of its receipts was still
+///   looked for or made, or the buffer was full. It was not and will not be sent.
+/// - [`ErrorKind::MaybeWritten`]: it has its place and is not acknowledged. It may be in the log, or still come there until
+///   the `delivery_timeout`.
+/// - [`ErrorKind::Timeout`]: it is in the log, and the text says where, and which receipts came.
+///
+/// Dropped before it ends, the message may or may not be sent.
 #[derive(Debug)]
 #[must_use = "a message is sent when it is awaited or enqueued"]
 pub struct SendForReceipt<'a>(SendForReceipts<'a>);
@@ -140,10 +132,10 @@ impl<'a> SendForReceipt<'a> {
     }
 
     /// Gives the message its place in the order and returns, as [`SendMessage::enqueue`] does: for many that are to be
-    /// waited for at once. The time-out runs from now on.
+    /// waited for at once. The time-out runs from now on, and limits this call too.
     ///
     /// # Errors
-    /// As with [`SendMessage::enqueue`].
+    /// As with [`SendMessage::enqueue`]: in each case nothing was sent. [`ErrorKind::NotWritten`] too when the time is over.
     pub async fn enqueue(self) -> Result<PendingReceipts> {
         self.0.enqueue().await
     }
@@ -159,20 +151,9 @@ impl<'a> SendForReceipts<'a> {
     /// # Errors
     /// As with [`SendMessage::enqueue`].
     pub async fn enqueue(self) -> Result<PendingReceipts> {
-        let env = self.message.dispatcher().env().clone();
-        let began = env.now();
-        let (delivery, expected) = self.message.enqueue_for_receipts().await?;
-        let far = began + Duration::from_secs(u32::MAX.into());
-        Ok(PendingReceipts {
-            delivery,
-            acknowledged: None,
-            expected,
-            came: Vec::new(),
-            groups: self.groups,
-            timeout: self.timeout,
-            deadline: began.checked_add(self.timeout).unwrap_or(far),
-            env,
-        })
+        let time = Time::begin(self.message.dispatcher().env(), self.timeout);
+        let (delivery, expected) = self.message.enqueue_for_receipts(&time).await?;
+        Ok(PendingReceipts { delivery, acknowledged: None, expected, came: Vec::new(), groups: self.groups, time })
     }
 }
 
@@ -209,9 +190,7 @@ pub struct PendingReceipts {
     expected: Expected,
     came: Vec<Receipt>,
     groups: usize,
-    timeout: Duration,
-    deadline: Instant,
-    env: Env,
+    time: Time,
 }
 
 impl PendingReceipts {
@@ -220,7 +199,8 @@ impl PendingReceipts {
         self.delivery.id().unwrap_or_default()
     }
 
-    /// Waits until all in-sync replicas have the message, or it has failed; again, it tells the same. Cancel-safe.
+    /// Waits until all in-sync replicas have the message, or it has failed, whatever is left of the receipts' time; again,
+    /// it tells the same. Cancel-safe.
     ///
     /// # Errors
     /// As with [`Delivery`].
@@ -237,11 +217,10 @@ impl PendingReceipts {
     /// As with [`SendForReceipt`]. Dropped before it ends, the receipts are forgotten.
     pub async fn receipts(mut self) -> Result<Vec<Receipt>> {
         while self.came.len() < self.groups {
-            let env = self.env.clone();
             tokio::select! { biased;
                 receipt = self.expected.receipts.recv() => match receipt {
                     // A redelivered message is answered again.
-                    Some(again) if self.came.iter().any(|came| came.group == again.group) => {}
+                    Some(again) if self.came.iter().any(|came| came.group() == again.group()) => {}
                     Some(receipt) => self.came.push(receipt),
                     None => return Err(self.closed()),
                 },
@@ -252,7 +231,7 @@ impl PendingReceipts {
                     }
                     self.acknowledged = Some(report);
                 }
-                () = env.sleep_until(self.deadline) => return Err(self.late()),
+                () = self.time.is_over() => return Err(self.late()),
             }
         }
         Ok(self.came)
@@ -265,28 +244,32 @@ impl PendingReceipts {
 
     /// What is known.
     fn late(&self) -> Error {
-        let (id, timeout) = (self.id(), self.timeout);
-        let came: Vec<_> = self.came.iter().map(|receipt| receipt.group.as_str()).collect();
+        let (id, length) = (self.id(), self.time.length());
+        let came: Vec<_> = self.came.iter().map(Receipt::group).collect();
         let receipts = match self.groups {
-            1 => format!("no receipt for message {id} came within {timeout:?}"),
+            1 => format!("no receipt for message {id} came within {length:?}"),
             n => {
-                format!("{} of {n} receipts for message {id} came within {timeout:?} ({})", came.len(), came.join(", "))
+                format!("{} of {n} receipts for message {id} came within {length:?} ({})", came.len(), came.join(", "))
             }
         };
-        let (known, source) = match &self.acknowledged {
-            None => ("it is not acknowledged yet, and may or may not be written".to_owned(), None),
-            Some(Err(error)) => ("it may or may not be written".to_owned(), Some(error.clone())),
-            Some(Ok(report)) => {
-                let (topic, partition) = (report.topic(), report.partition());
-                let place = report.offset().map_or(String::new(), |offset| format!(" at offset {offset}"));
-                (format!("it is in {topic}-{partition}{place}, and no further group has finished it"), None)
-            }
+        let late = |kind, known: &str| {
+            Error::new(kind, format!("{receipts}: {known}; check that a consumer runs, or wait longer"))
         };
-        let error =
-            Error::new(ErrorKind::Timeout, format!("{receipts}: {known}; check that a consumer runs, or wait longer"));
-        match source {
-            Some(source) => error.with_source(source),
-            None => error,
+        let within = |topic: &str, partition: i32, offset: Option<i64>| {
+            let place = offset.map_or(String::new(), |offset| format!(" at offset {offset}"));
+            let known = format!("it is in {topic}-{partition}{place}, and no further group has finished it");
+            late(ErrorKind::Timeout, &known)
+        };
+        match (&self.acknowledged, self.came.first()) {
+            (Some(Ok(report)), _) => within(report.topic(), report.partition(), report.offset()),
+            (_, Some(r)) => within(r.topic(), r.partition(), Some(r.offset())),
+            (None, None) => {
+                let known = "it is not acknowledged yet, and may or may not be written";
+                late(ErrorKind::MaybeWritten, known)
+            }
+            (Some(Err(e)), None) => {
+                late(ErrorKind::MaybeWritten, "it may or may not be written").with_source(e.clone())
+            }
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The consumers' side: once a handler has ended for good, its message's sender is told, if it asked for that.
+//! The consumers' side: once a handler has ended for good, its message's sender is told, if it asked for that. An answer
+//! is acknowledged before its record counts as finished, so that no crash can lose it: whoever handles the record again
+//! answers again. A record that goes to a retry topic is answered there, at the end of its last attempt.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join};
 
 use super::desk::Helper;
 use crate::client::fetch::FetchedBatch;
@@ -15,7 +17,8 @@ use crate::envelope::{self, Answer, Place, Wishes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::worker::{Aftercare, Ending, Record};
 
-/// How long an answer may wait for its helper topic and for room in the producer's buffer.
+/// How long an answer may take until it is acknowledged. Beyond, its record is finished all the same, and the answer may
+/// still come until the producer's `delivery_timeout`.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Answers for one subscription.
@@ -32,15 +35,13 @@ impl Responder {
         Self { dispatcher, group: group.into(), publish_errors }
     }
 
-    /// Answers in the message's own form. The answers are on their way when this returns; nobody waits for their
-    /// acknowledgement.
+    /// Answers in the message's own form; the answers are acknowledged when this returns.
     async fn answer(&self, message: &Message, ending: &Ending) -> Result<()> {
         let mut wishes = message.wishes();
         if self.publish_errors {
             let place = if message.go().is_some() { Place::Anywhere } else { Place::Partition(message.home().1) };
             wishes.errors.get_or_insert(place);
         }
-        let env = self.dispatcher.env();
         let (topic, partition, offset) = message.home();
         let error = ending.outcome.as_ref().err().map(|error| text_of(error).into());
         let answer = Answer {
@@ -56,24 +57,42 @@ impl Responder {
             handled_ms: ending.ended_ms,
         };
         let errors = wishes.errors.filter(|_| ending.outcome.is_err());
-        let mut failed = Ok(());
-        for (helper, place) in [(Helper::Errors, errors), (Helper::Replies, wishes.receipt)] {
-            let Some(place) = place else { continue };
-            let sent = env.timeout(LIMIT, self.send(message, &answer, helper, place)).await;
-            let sent =
-                sent.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, format!("not sent within {LIMIT:?}"))));
-            // One that cannot be sent does not take the other with it.
-            failed = failed.and(sent.map_err(|e| {
-                let what = if helper == Helper::Errors { "an error record" } else { "a receipt" };
-                let kind = e.kind();
-                e.wrap(kind, format!("{what} for {message:?} could not be sent"))
-            }));
-        }
-        failed
+        // One that cannot be sent does not take the other with it.
+        let (first, second) = join(
+            self.tell(message, &answer, Helper::Errors, errors),
+            self.tell(message, &answer, Helper::Replies, wishes.receipt),
+        )
+        .await;
+        first.and(second)
     }
 
-    async fn send(&self, message: &Message, answer: &Answer<'_>, helper: Helper, place: Place) -> Result<()> {
-        let topic = self.dispatcher.helper_producer(&helper.of(&answer.topic)?).await?;
+    async fn tell(&self, message: &Message, answer: &Answer<'_>, helper: Helper, place: Option<Place>) -> Result<()> {
+        let Some(place) = place else { return Ok(()) };
+        let name = helper.of(&answer.topic)?;
+        let sent = self.dispatcher.env().timeout(LIMIT, self.send(message, answer, helper, &name, place)).await;
+        let sent = sent.unwrap_or_else(|| {
+            Err(Error::new(ErrorKind::Timeout, format!("{name} did not acknowledge it within {LIMIT:?}")))
+        });
+        sent.map_err(|e| {
+            if matches!(e.kind(), ErrorKind::Timeout | ErrorKind::UnknownTopic) {
+                // Somebody may have removed it: the next answer makes it again.
+                self.dispatcher.forget_topic(&name);
+            }
+            let what = if helper == Helper::Errors { "an error record" } else { "a receipt" };
+            let kind = e.kind();
+            e.wrap(kind, format!("{what} for {message:?} could not be sent, and its sender may never have it"))
+        })
+    }
+
+    async fn send(
+        &self,
+        message: &Message,
+        answer: &Answer<'_>,
+        helper: Helper,
+        name: &str,
+        place: Place,
+    ) -> Result<()> {
+        let topic = self.dispatcher.helper_producer(name).await?;
         let choice = match place {
             // A sender's partition that is not there would be no reason to keep from everybody else.
             Place::Partition(p) if p < topic.partitions() as i32 => Choice::Partition(p),
@@ -83,8 +102,7 @@ impl Responder {
         if let Some(sent) = message.go() {
             let text = envelope::encode_go(&answer.to_go(sent, topic.name()));
             let parts = RecordParts { timestamp, key: message.key(), value: Some(text.as_bytes()), headers: &[] };
-            let _unwatched = topic.append(choice, &parts).await?;
-            return Ok(());
+            return topic.append(choice, &parts).await?.await.map(|_| ());
         }
         let ours = answer.to_headers();
         let mut headers: Vec<(&str, Option<&[u8]>)> =
@@ -97,8 +115,7 @@ impl Responder {
             headers.extend(message.user_headers().filter_map(text));
         }
         let parts = RecordParts { timestamp, key, value, headers: &headers };
-        let _unwatched = topic.append(choice, &parts).await?;
-        Ok(())
+        topic.append(choice, &parts).await?.await.map(|_| ())
     }
 }
 

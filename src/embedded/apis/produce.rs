@@ -13,7 +13,7 @@ use crate::wire::messages::produce::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionResponse, RecordError, TopicData, TopicResponse,
 };
 use crate::wire::messages::{ProduceRequest, ProduceResponse};
-use crate::wire::records::batches;
+use crate::wire::records::{RawBatch, batches};
 use crate::wire::{ErrorCode, Records};
 
 impl Serve for ProduceRequest {
@@ -23,6 +23,9 @@ impl Serve for ProduceRequest {
         if self.transactional_id.is_none() && has_transactional_records(&self) {
             let code = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
             return Answer::Ready(self.refuse(call.version, code));
+        }
+        if call.version < FROM_ZSTD && has_zstd(&self) {
+            return Answer::Ready(self.refuse(call.version, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
         }
         if ![-1, 0, 1].contains(&self.acks) {
             return Answer::Ready(self.refuse(call.version, ErrorCode::INVALID_REQUIRED_ACKS));
@@ -66,6 +69,10 @@ impl Serve for ProduceRequest {
     }
 }
 
+/// From here on producers know Zstandard (KIP-110).
+const FROM_ZSTD: i16 = 7;
+const ZSTD: u8 = 4;
+
 /// Topic and partition of the answer by their places in it.
 type Place = (usize, usize);
 
@@ -74,8 +81,16 @@ fn answer_place(response: &ProduceResponse, topic: &TopicResponse) -> Place {
 }
 
 fn has_transactional_records(request: &ProduceRequest) -> bool {
+    has_batch(request, |batch| batch.is_transactional())
+}
+
+fn has_zstd(request: &ProduceRequest) -> bool {
+    has_batch(request, |batch| batch.header().codec() == ZSTD)
+}
+
+fn has_batch(request: &ProduceRequest, is_it: impl Fn(&RawBatch) -> bool) -> bool {
     let mut records = request.topic_data.iter().flat_map(|t| &t.partition_data).filter_map(|p| p.records.as_ref());
-    records.any(|r| batches(r.clone().into_bytes()).any(|batch| batch.is_ok_and(|b| b.is_transactional())))
+    records.any(|r| batches(r.clone().into_bytes()).any(|batch| batch.is_ok_and(|batch| is_it(&batch))))
 }
 
 /// Why nothing was appended, and where the log starts if that is known.

@@ -37,7 +37,6 @@ const TEST_CLUSTER: &str =
 const ELR: &str = "a Kafka cluster that began with 4.1 or later has min.insync.replicas set for all its brokers";
 const OLD_DEFAULTS: &str = "topics' settings are those of Kafka 4.2, whichever release's versions are offered";
 const OLD_COORDINATOR: &str = "Kafka 3.9's group coordinator is an older one than that which is imitated";
-const GZIP: &str = "this crate cannot read gzip, so that the embedded cluster takes such batches unseen";
 
 /// All of them.
 pub(super) const DIFFERENCES: &[Difference] = &[
@@ -72,14 +71,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         embedded: r#"Some("10485760") (5, false, false, 3, 0) None"#,
         kafka: r#"Some("1048576") (4, false, false, 3, 0) None"#,
         why: TEST_CLUSTER,
-    },
-    Difference {
-        on: BOTH,
-        scenario: "produce::refused",
-        asked: "not gzip",
-        embedded: "NONE at 11 start 0 bad []",
-        kafka: "UNKNOWN_SERVER_ERROR at -1 start 0 bad []",
-        why: GZIP,
     },
     Difference {
         on: OLD,

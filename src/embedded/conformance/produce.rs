@@ -119,6 +119,8 @@ async fn refused(world: &World, t: &mut Transcript) {
         ("without time", plain(-1, 1)),
         ("a good one again", good.clone()),
         ("not gzip", edit(&good, |h| h.attributes |= 1)),
+        ("not snappy", edit(&good, |h| h.attributes |= 2)),
+        ("not zstd", edit(&good, |h| h.attributes |= 4)),
     ];
     for (case, bytes) in cases {
         let request = produce_request(&topic, 0, &bytes, None, -1);

@@ -8,7 +8,7 @@ use super::producers::Verdict;
 use super::rejected::Rejected;
 use super::{BLOCK, FIRST_BLOCK, Log, Stored, batch};
 use crate::wire::ErrorCode;
-use crate::wire::records::{BatchHeader, Cursor, HEADER_LEN, Limits, RawBatch, RecordsError, batches};
+use crate::wire::records::{BatchHeader, Compression, Cursor, HEADER_LEN, Limits, RawBatch, RecordsError, batches};
 
 /// The time of a record that has none.
 const NO_TIMESTAMP: i64 = -1;
@@ -144,8 +144,7 @@ fn only_batch(records: Bytes) -> Result<RawBatch, Rejected> {
     Ok(first)
 }
 
-/// LZ4 and no compression at all are what this crate can read.
-const READABLE: [u8; 2] = [0, 3];
+/// Zstandard; of those before it too a build may not be able to read each.
 const LAST_CODEC: u8 = 4;
 
 fn check(raw: &RawBatch, rules: &Rules, now_ms: i64) -> Result<(), Rejected> {
@@ -161,7 +160,7 @@ fn check(raw: &RawBatch, rules: &Rules, now_ms: i64) -> Result<(), Rejected> {
     if header.producer_id >= 0 && header.base_sequence < 0 {
         return Err(ErrorCode::INVALID_RECORD.into());
     }
-    if READABLE.contains(&header.codec()) {
+    if Compression::from_codec(header.codec()).is_ok() {
         return check_records(raw, rules, now_ms);
     }
     if header.codec() > LAST_CODEC {

@@ -148,3 +148,19 @@ proptest! {
         prop_assert_eq!(recognise(text.as_bytes()), Some(message));
     }
 }
+
+#[test]
+fn an_envelope_without_its_wishes_is_otherwise_the_same() {
+    let asks = |is_reply_message, is_send_error| {
+        let value = Some(Cow::Borrowed(&br#""IsSendError":true}"#[..]));
+        encode(&GoMessage { task_id: "1".into(), value, is_reply_message, is_send_error, ..GoMessage::default() })
+    };
+    for (reply, error) in [(true, false), (false, true), (true, true)] {
+        assert_eq!(without_wishes(asks(reply, error).as_bytes()), Some(asks(false, false).into_bytes()));
+    }
+    assert_eq!(without_wishes(asks(false, false).as_bytes()), None);
+    assert_eq!(without_wishes(br#"{"IsSendError":true}"#), None, "no envelope");
+    let odd = br#" {"taskid":"1", "ISREPLYMESSAGE" : true,"more":[true],"IsReplyMessage":true} "#;
+    let quiet = br#" {"taskid":"1", "ISREPLYMESSAGE" : false,"more":[true],"IsReplyMessage":false} "#;
+    assert_eq!(without_wishes(odd).as_deref(), Some(&quiet[..]));
+}

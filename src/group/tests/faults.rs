@@ -26,7 +26,7 @@ async fn a_member_keeps_its_partitions_through_the_death_and_return_of_its_coord
     tokio::task::block_in_place(|| kafka.broker(0).restart());
     assert_eq!(commit.await.unwrap().unwrap(), [(tp.clone(), ErrorCode::NONE)], "sent again until it arrived");
     let committed = member.handle.committed(&[tp]).await.unwrap();
-    assert_eq!(committed[0].1.as_ref().map(|c| c.offset), Some(3));
+    assert_eq!(committed[0].1.as_ref().unwrap().as_ref().map(|c| c.offset), Some(3));
     assert_eq!((owners.counts(), owners.generation(0)), (BTreeMap::from([(0, 2)]), generation), "nothing was lost");
 
     kafka.broker(0).kill();

@@ -7,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 use super::header::{RequestHeader, correlation_id, decode_response, encode_response};
 use super::message::{Request, Wire};
 use super::messages::consumer_protocol::{Blob, ConsumerProtocolAssignment, ConsumerProtocolSubscription};
-use super::messages::every::{self, for_each_api};
+use super::messages::every::{self, for_each_declared_api};
 use super::messages::{self, HeartbeatRequest};
 use super::primitives::{Reader, Writer};
-use super::records::{Batch, Cursor, Limits, batches};
+use super::records::{self, Batch, Compression, Cursor, Limits, Packing, batches};
 use super::sample::Sample;
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ macro_rules! families {
         }
     };
 }
-for_each_api!(families);
+for_each_declared_api!(families);
 
 /// Bytes: a frame without its size, read as a request of any API and as a response to a Heartbeat.
 pub fn headers(data: &[u8]) {
@@ -148,6 +148,46 @@ fn walk_records(batch: &Batch) {
         assert_eq!(batch.headers(&record).count(), record.headers_count as usize);
         count += 1;
         assert!(count <= batch.records_count());
+    }
+}
+
+/// A function per codec. Bytes: compressed records, and the same bytes as what is to be compressed, by a level that the
+/// first of them chooses.
+macro_rules! codecs {
+    ($($name:ident = $number:literal;)*) => {
+        $(
+            #[doc = concat!("Bytes: ", stringify!($name), ", and what is to become it.")]
+            pub fn $name(data: &[u8]) {
+                codec($number, data);
+            }
+        )*
+    };
+}
+codecs! {
+    gzip = 1;
+    snappy = 2;
+    lz4 = 3;
+    zstd = 4;
+}
+
+fn codec(number: u8, data: &[u8]) {
+    let Ok(compression) = Compression::from_codec(number) else { return };
+    unpack(number, Bytes::copy_from_slice(data));
+    let mut mended = data.to_vec();
+    records::mend_header(number, &mut mended);
+    if mended != data {
+        unpack(number, mended.into());
+    }
+    let data = Bytes::copy_from_slice(data);
+    let chosen = i32::from(data.first().copied().unwrap_or_default());
+    let level = if number == 1 { 1 + chosen % 9 } else { chosen % 30 - 8 };
+    let packed = records::compress(Packing { compression, level }, &data).expect("anything can be compressed");
+    assert_eq!(records::decompress(number, &packed, data.len()), Ok(data), "level {level}");
+}
+
+fn unpack(codec: u8, packed: Bytes) {
+    if let Ok(out) = records::decompress(codec, &packed, LIMITS.max_decompressed) {
+        assert!(Vec::from(out).capacity() <= LIMITS.max_decompressed);
     }
 }
 

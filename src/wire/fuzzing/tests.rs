@@ -75,7 +75,7 @@ macro_rules! message_seeds {
         }
     };
 }
-for_each_api!(message_seeds);
+for_each_declared_api!(message_seeds);
 
 fn header_seeds() -> Seeds {
     let request = |version| {
@@ -128,9 +128,41 @@ fn record_batch_seeds() -> Seeds {
         ("control".into(), control.clone()),
         ("several-and-a-cut-one".into(), [&plain[..], &with_headers, &control, &plain[..80]].concat()),
     ];
-    #[cfg(feature = "lz4")]
-    out.push(("lz4".into(), batch(30, Compression::Lz4, headers)));
+    for codec in Compression::all().filter(|&codec| codec != Compression::None) {
+        out.push((format!("{codec:?}").to_lowercase(), batch(30, codec, headers)));
+    }
     out.sort();
+    out
+}
+
+/// What records are like: text that repeats itself, without end or beginning; noise; nothing but zeros.
+fn codec_seeds(codec: u8) -> Seeds {
+    let Ok(compression) = Compression::from_codec(codec) else { return Vec::new() };
+    let mut rng = fastrand::Rng::with_seed(5);
+    let mut text = Vec::new();
+    while text.len() < 3_000 {
+        text.extend_from_slice(format!("{{\"id\":{},\"at\":\"{:x}\"}}", rng.u16(..500), rng.u16(..)).as_bytes());
+    }
+    let noise: Vec<u8> = (0..200).map(|_| rng.u8(..)).collect();
+    let packed = |data: &[u8], level| {
+        let packing = Packing { compression, level };
+        records::compress(packing, &Bytes::copy_from_slice(data)).unwrap().to_vec()
+    };
+    let small = packed(&text[..200], 1);
+    let mut out = vec![
+        ("empty".to_string(), packed(&[], 1)),
+        ("level-1".into(), packed(&text, 1)),
+        ("level-6".into(), packed(&text, 6)),
+        ("level-9".into(), packed(&text[..1_000], 9)),
+        ("noise".into(), packed(&noise, 1)),
+        ("several".into(), [&small[..], &small, &packed(&noise, 1)].concat()),
+        ("small".into(), small.clone()),
+        ("zeros".into(), packed(&[0; 100_000], 1)),
+    ];
+    if codec == 2 {
+        let framed = [b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0\0", &[small.len() as u8][..], &small].concat();
+        out.push(("xerial".into(), framed));
+    }
     out
 }
 
@@ -179,7 +211,7 @@ fn fuzz(target: &str, decoders: usize, run: fn(&[u8]), fresh: fn() -> Seeds) {
     }
 }
 
-const APIS: usize = every::APIS.len();
+const APIS: usize = every::APIS.len() + every::SASL_APIS.len();
 
 #[test]
 fn no_bytes_break_the_request_decoders() {
@@ -206,6 +238,26 @@ fn no_bytes_break_the_record_batch_reader() {
     fuzz("record_batches", 1, record_batches, record_batch_seeds);
 }
 
+#[test]
+fn no_bytes_break_gzip() {
+    fuzz("gzip", 1, gzip, || codec_seeds(1));
+}
+
+#[test]
+fn no_bytes_break_snappy() {
+    fuzz("snappy", 1, snappy, || codec_seeds(2));
+}
+
+#[test]
+fn no_bytes_break_lz4() {
+    fuzz("lz4", 1, lz4, || codec_seeds(3));
+}
+
+#[test]
+fn no_bytes_break_zstd() {
+    fuzz("zstd", 1, zstd, || codec_seeds(4));
+}
+
 /// A corpus that no longer decodes would test nothing.
 #[test]
 fn the_message_corpora_are_valid() {
@@ -225,7 +277,7 @@ fn the_message_corpora_are_valid() {
             }
         };
     }
-    let decodes = for_each_api!(decodes);
+    let decodes = for_each_declared_api!(decodes);
     for (target, request) in [("requests", true), ("responses", false)] {
         for (name, bytes) in seeds(target, Vec::new) {
             let (key, version, body) = split(&bytes).unwrap();

@@ -1,11 +1,12 @@
-//! All APIs as a list, for what is done with each of them: by tests, fuzz targets and the embedded broker.
+//! All APIs as a list, for what is done with each of them: by tests, fuzz targets and the embedded broker, which serves
+//! all but those of SASL.
 
 use super::*;
 use crate::wire::message::Request;
 
-/// Calls a macro with the request types of all APIs.
+/// Calls a macro with the request types of all APIs but those of SASL, and with `$more`.
 macro_rules! for_each_api {
-    ($callback:ident) => {
+    ($callback:ident $($more:ident)*) => {
         $callback! {
             AddOffsetsToTxnRequest
             AddPartitionsToTxnRequest
@@ -39,10 +40,21 @@ macro_rules! for_each_api {
             ProduceRequest
             SyncGroupRequest
             TxnOffsetCommitRequest
+            $($more)*
         }
     };
 }
 pub(crate) use for_each_api;
+
+/// Calls a macro with the request types of all APIs.
+#[cfg(any(test, feature = "fuzzing"))]
+macro_rules! for_each_declared_api {
+    ($callback:ident) => {
+        $crate::wire::messages::every::for_each_api! { $callback SaslAuthenticateRequest SaslHandshakeRequest }
+    };
+}
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use for_each_declared_api;
 
 /// What is declared about one API, for those who meet it as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +68,7 @@ pub(crate) struct Api {
 
 macro_rules! apis {
     ($($request:ident)*) => {
-        /// Every API declared here.
+        /// Every API that is served on a connection that stands.
         pub(crate) const APIS: &[Api] = &[$(Api {
             key: $request::KEY,
             name: $request::NAME,
@@ -68,7 +80,21 @@ macro_rules! apis {
 }
 for_each_api!(apis);
 
+macro_rules! sasl_apis {
+    ($($request:ident)*) => {
+        /// What comes before that.
+        pub(crate) const SASL_APIS: &[Api] = &[$(Api {
+            key: $request::KEY,
+            name: $request::NAME,
+            min: $request::MIN,
+            max: $request::MAX,
+            flexible: $request::FLEXIBLE,
+        }),*];
+    };
+}
+sasl_apis!(SaslAuthenticateRequest SaslHandshakeRequest);
+
 /// The API of that number, if it is declared here.
 pub(crate) fn api(key: i16) -> Option<&'static Api> {
-    APIS.iter().find(|api| api.key == key)
+    APIS.iter().chain(SASL_APIS).find(|api| api.key == key)
 }

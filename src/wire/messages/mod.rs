@@ -34,6 +34,8 @@ pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod sasl_authenticate;
+pub(crate) mod sasl_handshake;
 pub(crate) mod sync_group;
 pub(crate) mod txn_offset_commit;
 
@@ -69,6 +71,8 @@ pub(crate) use self::{
     offset_fetch::{OffsetFetchRequest, OffsetFetchResponse},
     offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse},
     produce::{ProduceRequest, ProduceResponse},
+    sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse},
+    sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse},
     sync_group::{SyncGroupRequest, SyncGroupResponse},
     txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse},
 };

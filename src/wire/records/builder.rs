@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::header::{CRC_FROM, LENGTH_END};
 use super::varint::{self, MAX_VARINT};
-use super::{BatchHeader, Compression, HEADER_LEN, NO_PRODUCER, ProducerStamp, RecordsError, compression};
+use super::{BatchHeader, Compression, HEADER_LEN, NO_PRODUCER, Packing, ProducerStamp, RecordsError, compression};
 
 /// The record does not go into this batch any more: close it and start another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +90,11 @@ impl BatchBuilder {
     }
 
     /// Closes the batch. Compression that makes it larger is left out.
-    pub(crate) fn finish(self, compression: Compression) -> Result<BatchBody, RecordsError> {
+    pub(crate) fn finish(self, packing: impl Into<Packing>) -> Result<BatchBody, RecordsError> {
+        let packing = packing.into();
+        let compression = packing.compression;
         let raw = self.body.freeze();
-        let packed =
-            if compression == Compression::None { None } else { Some(compression::compress(compression, &raw)?) };
+        let packed = if compression == Compression::None { None } else { Some(compression::compress(packing, &raw)?) };
         let packed = packed.filter(|packed| packed.len() < raw.len());
         let attributes = if packed.is_some() { i16::from(compression.codec()) } else { 0 };
         let body = packed.unwrap_or(raw);

@@ -22,8 +22,8 @@ pub(crate) enum RecordsError {
     /// Not magic 2: a batch of a Kafka before 0.11, or garbage.
     #[error("the batch has magic {0}, only magic 2 (Kafka 0.11 and later) can be read")]
     UnknownMagic(i8),
-    /// Compressed by a codec that this build does not contain.
-    #[error("the batch is compressed by {}, which this build does not contain", codec_name(*.0))]
+    /// Compressed by a codec that this build does not contain, or that does not exist.
+    #[error("the batch is compressed by {}", codec_name(*.0))]
     UnknownCodec(u8),
     /// The bytes break the format.
     #[error("the batch is malformed: {field}")]
@@ -47,12 +47,12 @@ impl From<RecordsError> for Error {
 
 fn codec_name(codec: u8) -> &'static str {
     match codec {
-        1 => "gzip (codec 1)",
-        2 => "snappy (codec 2)",
-        3 => "lz4 (codec 3)",
-        4 => "zstd (codec 4)",
-        5 => "unknown codec 5",
-        6 => "unknown codec 6",
-        _ => "unknown codec 7",
+        1 => "gzip (codec 1): build dispatcher with its feature `gzip`",
+        2 => "snappy (codec 2): build dispatcher with its feature `snappy`",
+        3 => "lz4 (codec 3): build dispatcher with its feature `lz4`",
+        4 => "zstd (codec 4): build dispatcher with its feature `zstd`",
+        5 => "codec 5, which Kafka does not know",
+        6 => "codec 6, which Kafka does not know",
+        _ => "codec 7, which Kafka does not know",
     }
 }

@@ -15,6 +15,9 @@ mod varint;
 pub(crate) use batch::{Batch, Cursor, HeaderIter, RecordView};
 pub(crate) use builder::{BatchBody, BatchBuilder, max_record_len};
 pub use compression::Compression;
+pub(crate) use compression::{GZIP_LEVEL, Packing, ZSTD_LEVEL};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use compression::{compress, decompress, mend_header};
 pub(crate) use error::RecordsError;
 #[cfg(feature = "embedded")]
 pub(crate) use header::CRC_FROM;

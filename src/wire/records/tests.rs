@@ -46,10 +46,7 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 fn codecs() -> impl Strategy<Value = Compression> {
-    #[cfg(feature = "lz4")]
-    return prop_oneof![Just(Compression::None), Just(Compression::Lz4)];
-    #[cfg(not(feature = "lz4"))]
-    Just(Compression::None)
+    proptest::sample::select(Compression::all().collect::<Vec<_>>())
 }
 
 const STAMP: ProducerStamp = ProducerStamp { producer_id: 77, producer_epoch: 3, base_sequence: 4711 };
@@ -195,7 +192,9 @@ fn an_old_magic_is_an_error_that_names_it() {
 
 #[test]
 fn a_codec_that_is_not_built_in_is_an_error_that_names_it() {
-    for (codec, name) in [(1, "gzip"), (2, "snappy"), (4, "zstd"), (6, "codec 6")] {
+    let names =
+        [(1, "`gzip`"), (2, "`snappy`"), (3, "`lz4`"), (4, "`zstd`"), (5, "codec 5"), (6, "codec 6"), (7, "codec 7")];
+    for (codec, name) in names.into_iter().filter(|(codec, _)| Compression::from_codec(*codec as u8).is_err()) {
         let raw = batches(seal(&[0; 20], 1, codec, 0)).next().unwrap().unwrap();
         let error = raw.open(&Limits::default()).unwrap_err();
         assert_eq!(error, RecordsError::UnknownCodec(codec as u8));

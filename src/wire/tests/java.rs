@@ -38,7 +38,7 @@ fn kafkas_own_java_reads_and_writes_the_same_bytes() {
             lines::<Response>(Response::VERSIONS, &format!("{}Data", Response::VERSIONS.name), &mut text);
         })* };
     }
-    for_each_api!(all);
+    for_each_declared_api!(all);
     let (subscription, assignment) = (ConsumerProtocolSubscription::VERSIONS, ConsumerProtocolAssignment::VERSIONS);
     lines::<ConsumerProtocolSubscription>(subscription, subscription.name, &mut text);
     lines::<ConsumerProtocolAssignment>(assignment, assignment.name, &mut text);

@@ -111,6 +111,31 @@ fn a_start_that_a_later_owner_would_not_find_is_committed_at_once() {
     );
 }
 
+/// One of an open transaction, another without a leader: both are told when that lasts, and not again and again.
+#[test]
+fn a_partition_whose_committed_offset_is_not_to_be_had_holds_up_no_other() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(3, 10, 0, &mut rng);
+            lock(&world).unstable = vec![1];
+            lock(&world).leaderless = vec![2];
+            let m = slow_at_0(&world, &env, &config(Order::Partition, 4), |_| Duration::from_millis(10));
+            m.assign(&world, &[0, 1, 2]);
+            env.sleep(Duration::from_millis(400)).await;
+            assert_eq!((started(&world, 0), started(&world, 1), started(&world, 2)), (10, 0, 0));
+            env.sleep(seconds(45)).await;
+            lock(&world).unstable.clear();
+            lock(&world).leaderless.clear();
+            env.sleep(seconds(1)).await;
+            assert_eq!((started(&world, 0), started(&world, 1), started(&world, 2)), (10, 10, 10));
+            m.handle.stop().await.expect("clean");
+            let told: Vec<_> = super::revoke::errors(&m).await.iter().map(|error| error.to_string()).collect();
+            assert!((1..=4).contains(&told.len()), "{told:?}");
+        },
+        47,
+    );
+}
+
 #[test]
 fn a_partition_whose_start_is_not_found_holds_up_no_other_and_is_told_as_lost() {
     simulate(

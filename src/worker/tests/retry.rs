@@ -267,6 +267,110 @@ fn a_dead_letter_is_written_before_its_record_is_committed_however_long_that_tak
     );
 }
 
+/// Refuses by destination, and keeps what it does not refuse.
+struct Refusing(fn(Destination) -> Option<Error>, Arc<Taker>);
+
+impl std::fmt::Debug for Refusing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Refusing")
+    }
+}
+
+impl Forward<FetchedBatch> for Refusing {
+    fn attempts_before(&self, _: &Record<FetchedBatch>) -> Option<u32> {
+        None
+    }
+
+    fn forward(&self, record: Record<FetchedBatch>, to: Destination, cause: Error) -> BoxFuture<'static, Result<()>> {
+        self.1.refuse.fetch_add(1, Ordering::Relaxed);
+        match self.0(to) {
+            Some(error) => std::future::ready(Err(error)).boxed(),
+            None => {
+                lock(&self.1.taken).push((record.offset(), record.attempt(), to, cause.to_string()));
+                std::future::ready(Ok(())).boxed()
+            }
+        }
+    }
+}
+
+/// One member with one handler at a time over four records, of which the second one fails; it runs for a minute. What
+/// is handled, committed, told, forwarded, and how often that was tried.
+fn refused(
+    policy: OnFailure,
+    by: fn(Destination) -> Option<Error>,
+) -> (usize, i64, Vec<String>, Vec<Destination>, u64) {
+    let found = Arc::new(Mutex::new(None));
+    let out = found.clone();
+    simulate(
+        move |env, mut rng| {
+            let (policy, out) = (policy.clone(), out.clone());
+            async move {
+                let world = world(1, 4, 0, &mut rng);
+                let taker = Arc::new(Taker::default());
+                let seams = Seams { forward: Some(Arc::new(Refusing(by, taker.clone()))), ..Seams::default() };
+                let config = ConsumerConfig { on_failure: policy, ..config(Order::Partition, 1) };
+                let handled = Arc::new(AtomicU64::new(0));
+                let count = handled.clone();
+                let of = world.clone();
+                let member = member_tended(&world, &env, 0, &config, seams, move |record| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let index = seen(&of, 0, &record);
+                    // Among the dead letters it may be committed.
+                    ended(&of, index, record.offset() != 1 || by(Destination::DeadLetters).is_none());
+                    std::future::ready(if record.offset() == 1 { Err(HandlerError::new("bad")) } else { Ok(()) })
+                });
+                member.assign(&world, &[0]);
+                env.sleep(Duration::from_secs(60)).await;
+                let left = member.handle.stop().await.map_or(0, |ended| ended.left);
+                assert_eq!(left, 0, "it keeps no handler's place");
+                let mut told = Vec::new();
+                while let Some(failure) = failure(&member).await {
+                    told.push(failure.error.to_string());
+                }
+                let committed = lock(&world).committed[&tp(0)].offset;
+                let taken = lock(&taker.taken).iter().map(|t| t.2).collect();
+                let tries = taker.refuse.load(Ordering::Relaxed);
+                let handled = handled.load(Ordering::Relaxed) as usize;
+                *lock(&out) = Some((handled, committed, told, taken, tries));
+            }
+        },
+        1,
+    );
+    let found = lock(&found).take();
+    found.expect("it ran")
+}
+
+#[test]
+fn what_can_never_be_passed_on_is_held_and_told_and_the_rest_goes_on() {
+    let dead = || OnFailure::DeadLetter("dead".into());
+    let large = |_| Some(Error::new(ErrorKind::MessageTooLarge, "raise it"));
+    let (handled, committed, told, taken, tries) = refused(dead(), large);
+    assert_eq!((handled, committed, taken, tries), (4, 1, vec![], 1));
+    assert!(told[0].contains("bad") && told[1].contains("raise it") && told[1].contains("is held"), "{told:?}");
+    assert_eq!(told.len(), 2);
+
+    // What hardly passes is tried for a while.
+    let forbidden = |_| Some(Error::from_code(crate::wire::ErrorCode::TOPIC_AUTHORIZATION_FAILED, "Produce to dead-0"));
+    let (handled, committed, told, taken, tries) = refused(dead(), forbidden);
+    assert_eq!((handled, committed, taken, tries), (4, 1, vec![], 10));
+    assert!(told[9].contains("tried again") && told[10].contains("is held"), "{told:?}");
+    assert_eq!(told.len(), 11);
+}
+
+#[test]
+fn what_no_retry_topic_takes_has_had_its_last_attempt_and_is_not_lost_under_skip() {
+    let large = |to| (to != Destination::DeadLetters).then(|| Error::new(ErrorKind::MessageTooLarge, "raise it"));
+    let policy = |then| OnFailure::Retry(RetryPolicy::new(0).through_topics([Duration::from_secs(1)]).then(then));
+    let (handled, committed, told, taken, _) = refused(policy(OnFailure::DeadLetter("dead".into())), large);
+    assert_eq!((handled, committed, taken), (4, 4, vec![Destination::DeadLetters]));
+    assert!(told[0].contains("dead letters") && told[1].contains("bad"), "{told:?}");
+    for (then, handled) in [(OnFailure::Skip, 4), (OnFailure::Hold, 4), (OnFailure::Stop, 2)] {
+        let found = refused(policy(then.clone()), large);
+        assert_eq!((found.0, found.1, found.3), (handled, 1, vec![]), "{then:?}");
+        assert!(found.2[0].contains("raise it") && found.2[1].contains("bad"), "{:?}", found.2);
+    }
+}
+
 #[test]
 fn stages_come_one_after_the_other_and_then_the_policys_end() {
     simulate(

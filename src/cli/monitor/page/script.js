@@ -2,8 +2,8 @@
 "use strict";
 
 const id = (name) => document.getElementById(name);
-const SIGNS = { stuck: "■", held: "■", no_owner: "○", growing: "▲", draining: "▼", steady: "●", caught_up: "✓", unknown: "?" };
-const WORDS = { stuck: "stuck", held: "held", no_owner: "no owner", growing: "growing", draining: "draining", steady: "steady", caught_up: "caught up", unknown: "not known" };
+const SIGNS = { stuck: "■", held: "■", no_owner: "○", delayed: "◷", growing: "▲", draining: "▼", steady: "●", caught_up: "✓", unknown: "?" };
+const WORDS = { stuck: "stuck", held: "held", no_owner: "no owner", delayed: "delayed", growing: "growing", draining: "draining", steady: "steady", caught_up: "caught up", unknown: "not known" };
 
 const whole = new Intl.NumberFormat("en");
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -132,7 +132,8 @@ function groupMark(group) {
   return mark(group.status, parts.join(", "));
 }
 
-function partitionMark(p) {
+function partitionMark(p, now) {
+  if (p.status === "delayed") return mark(p.status, `due in ${duration((p.delayed_until_ms - now) / 1000)}`);
   return mark(p.status, p.at_offset === null ? "" : `at offset ${p.at_offset} for ${duration(p.unmoved_ms / 1000)}`);
 }
 
@@ -190,7 +191,7 @@ function showGroup(group) {
     fill(view, topic.partitions.map((p) => ({
       key: p.partition,
       cells: [
-        narrow() ? `Partition ${p.partition}` : String(p.partition), partitionMark(p), whole.format(p.lag), spark(p.history),
+        narrow() ? `Partition ${p.partition}` : String(p.partition), partitionMark(p, group.now_ms), whole.format(p.lag), spark(p.history),
         p.committed === null ? "none" : whole.format(p.committed), whole.format(p.log_end), rate(p.consumed_per_s), drain(p),
         p.member_id === null ? "none" : make("span", {}, p.client_id, make("small", {}, p.host.replace(/^\//, ""))),
       ],

@@ -117,7 +117,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         remedy: "unclean elections off, as they are by default",
         lines: &[
             line("the leader's epoch", "known", "unknown"),
-            line("the log's start", "known", "unknown"),
             line("the leader's epoch with an offset", "known", "unknown"),
         ],
     },

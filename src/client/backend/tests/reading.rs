@@ -80,8 +80,8 @@ async fn known(world: &World, t: &mut Transcript) {
         }
         t.say("the high watermark", fetched.high_watermark);
         t.say("the offset behind", fetched.next_offset);
-        t.say("the leader's epoch", if fetched.leader_epoch >= 0 { "known" } else { "unknown" });
-        t.say("the log's start", if fetched.log_start >= 0 { "known" } else { "unknown" });
+        let epoch = fetched.batches[0].batch.header().partition_leader_epoch;
+        t.say("the leader's epoch", if epoch >= 0 { "known" } else { "unknown" });
         return;
     }
 }

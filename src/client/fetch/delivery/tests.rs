@@ -18,10 +18,8 @@ fn block(link: &Link, next_offset: i64) -> Fetched {
         epoch: link.epoch,
         batches: Vec::new(),
         next_offset,
-        leader_epoch: 0,
         high_watermark: 100,
         last_stable: 100,
-        log_start: 0,
     }
 }
 

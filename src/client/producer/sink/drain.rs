@@ -225,7 +225,16 @@ impl Drain {
             Err(error) => {
                 tracing::debug!(target: "dispatcher::client", broker = self.broker, %error, "cannot produce");
                 let _counted = self.cluster.env().random(|rng| self.backoff.next(rng));
-                self.slots.values().for_each(|slot| slot.queue.note(&error));
+                let now = self.cluster.env().now();
+                for slot in self.slots.values_mut() {
+                    if error.is_refusal() {
+                        // As with Java: senders hear of it now, not when their time is over.
+                        slot.queue.fail(&error);
+                        slot.deadline = now;
+                    } else {
+                        slot.queue.note(&error);
+                    }
+                }
                 self.cluster.refresh();
             }
         }

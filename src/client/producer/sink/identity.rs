@@ -28,6 +28,9 @@ pub(super) fn obtain(cluster: &Cluster, queue: &Arc<PartitionQueue>) {
                 }
                 Err(error) => error,
             };
+            if error.is_refusal() && error.code() != Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED) {
+                return shared.identity.give_up(&error);
+            }
             if shared.is_closed() || !error.is_retriable() {
                 return shared.identity.answer(Err(error));
             }

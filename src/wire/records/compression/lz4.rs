@@ -6,7 +6,8 @@
 use std::cell::RefCell;
 
 use super::super::RecordsError;
-use super::xxh32;
+use super::input::Input;
+use super::{grow_exact, xxh32};
 
 const MAGIC: u32 = 0x184d_2204;
 const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d_2a5f;
@@ -67,9 +68,9 @@ pub(super) fn compress(data: &[u8]) -> Result<Vec<u8>, RecordsError> {
 
 /// Decompresses all frames of `data`; more than `limit` bytes are an error, found before they are allocated.
 pub(super) fn decompress(data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsError> {
-    let mut input = Input(data);
+    let mut input = Input::new(data, MALFORMED);
     let mut out = Vec::new();
-    while !input.0.is_empty() {
+    while !input.rest.is_empty() {
         match input.u32()? {
             MAGIC => frame(&mut input, &mut out, limit)?,
             magic if SKIPPABLE.contains(&magic) => {
@@ -84,7 +85,7 @@ pub(super) fn decompress(data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsEr
 
 fn frame(input: &mut Input<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), RecordsError> {
     let frame_start = out.len();
-    let descriptor_start = input.0;
+    let descriptor_start = input.rest;
     let (flags, sizes) = (input.byte()?, input.byte()?);
     if flags & FLG_VERSION_MASK != FLG_VERSION || flags & FLG_DICTIONARY != 0 {
         return Err(MALFORMED);
@@ -96,7 +97,7 @@ fn frame(input: &mut Input<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), R
     if flags & FLG_CONTENT_SIZE != 0 {
         input.take(8)?; // what the blocks hold decides, not what the sender says
     }
-    let descriptor = &descriptor_start[..descriptor_start.len() - input.0.len()];
+    let descriptor = &descriptor_start[..descriptor_start.len() - input.rest.len()];
     if input.byte()? != header_checksum(descriptor) {
         return Err(CHECKSUM);
     }
@@ -116,6 +117,7 @@ fn frame(input: &mut Input<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), R
             if out.len() + block.len() > limit {
                 return Err(RecordsError::TooLarge { limit });
             }
+            grow_exact(out, block.len(), limit);
             out.extend_from_slice(block);
             continue;
         }
@@ -123,7 +125,7 @@ fn frame(input: &mut Input<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), R
         let dictionary_from = if flags & FLG_INDEPENDENT != 0 { start } else { start.saturating_sub(WINDOW) };
         // LZ4 cannot expand more than 255 times, so a short block need not get a whole block's room.
         let room = block_size.min(block.len().saturating_mul(255)).min(limit - start);
-        out.reserve(room);
+        grow_exact(out, room, limit);
         out.resize(start + room, 0);
         let (before, target) = out.split_at_mut(start);
         let dictionary = &before[dictionary_from.max(frame_start).min(start)..];
@@ -139,28 +141,18 @@ fn frame(input: &mut Input<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), R
     Ok(())
 }
 
-fn header_checksum(descriptor: &[u8]) -> u8 {
-    (xxh32::hash(descriptor) >> 8) as u8
+/// See [`super::mend_header`].
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn mend_header(data: &mut [u8]) {
+    let Some(&flags) = data.get(4) else { return };
+    let end = if flags & FLG_CONTENT_SIZE != 0 { 14 } else { 6 };
+    if let Some((descriptor, [checksum, ..])) = data.split_at_mut_checked(end) {
+        *checksum = header_checksum(&descriptor[4..]);
+    }
 }
 
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], RecordsError> {
-        let (head, rest) = self.0.split_at_checked(n).ok_or(MALFORMED)?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    fn byte(&mut self) -> Result<u8, RecordsError> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn u32(&mut self) -> Result<u32, RecordsError> {
-        let (head, rest) = self.0.split_first_chunk::<4>().ok_or(MALFORMED)?;
-        self.0 = rest;
-        Ok(u32::from_le_bytes(*head))
-    }
+fn header_checksum(descriptor: &[u8]) -> u8 {
+    (xxh32::hash(descriptor) >> 8) as u8
 }
 
 #[cfg(test)]

@@ -1,0 +1,141 @@
+//! Who watches for the failures of which message, and the calls of their handlers: for the desk. A handler belongs to a user and may never end: it must cost no
+//! other one more than a moment. So many run at once, and while they do, failures wait in Kafka; one that is slow gives its
+//! place to the next and goes on beside them; and there is an end to how long and how many may do so.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::callback_error::{CallbackError, Watcher};
+use crate::env::{Env, lock};
+use crate::envelope::MessageId;
+
+/// Messages watched at once; beyond, the oldest is watched no longer.
+const MAX_WATCHED: usize = 100_000;
+/// Groups whose failures a watcher hears of, for one message.
+const MAX_GROUPS: usize = 1_000;
+
+/// Handlers that run at once, each in a place of its own.
+const PLACES: usize = 64;
+/// When a handler that has not ended leaves its place.
+const SLOW: Duration = Duration::from_secs(1);
+/// Handlers that go on without a place; beyond, the oldest is dropped.
+const MAX_SLOW: usize = 1_000;
+/// When a handler that has not ended is dropped.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The messages that are watched.
+#[derive(Default)]
+pub(super) struct Watched(Mutex<Book>);
+
+#[derive(Default)]
+struct Book {
+    /// With the groups whose failure was told.
+    by_id: BTreeMap<MessageId, (Watcher, Vec<String>)>,
+    /// Until when; in the order of registration.
+    ends: VecDeque<(Instant, MessageId)>,
+}
+
+impl Watched {
+    /// The watcher hears of this message's failures, for so long.
+    pub(super) fn add(self: &Arc<Self>, now: Instant, id: MessageId, watcher: Watcher, length: Duration) -> Watching {
+        let end = now.checked_add(length).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let mut book = lock(&self.0);
+        while let Some((end, oldest)) = book.ends.front().copied()
+            && (end <= now || book.ends.len() >= MAX_WATCHED)
+        {
+            book.ends.pop_front();
+            book.by_id.remove(&oldest);
+        }
+        book.by_id.insert(id, (watcher, Vec::new()));
+        book.ends.push_back((end, id));
+        Watching { id, watched: Arc::downgrade(self) }
+    }
+
+    /// Who is to hear that this group failed with a message. Once: a redelivered message fails again.
+    pub(super) fn told(&self, id: MessageId, group: String) -> Option<Watcher> {
+        match lock(&self.0).by_id.get_mut(&id) {
+            Some((watcher, told)) if told.len() < MAX_GROUPS && !told.contains(&group) => {
+                told.push(group);
+                Some(watcher.clone())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A message that is watched and has no place in the order yet. Dropped before it is [kept](Self::keep), the message was
+/// not sent and is watched no longer.
+pub(in crate::dispatcher) struct Watching {
+    id: MessageId,
+    watched: Weak<Watched>,
+}
+
+impl Watching {
+    /// It has its place.
+    pub(in crate::dispatcher) fn keep(mut self) {
+        self.watched = Weak::new();
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let Some(watched) = self.watched.upgrade() else { return };
+        let mut book = lock(&watched.0);
+        book.by_id.remove(&self.id);
+        // It was among the last to come.
+        if let Some(at) = book.ends.iter().rposition(|(_, id)| *id == self.id) {
+            book.ends.remove(at);
+        }
+    }
+}
+
+/// Handlers that run. One for each dispatcher.
+pub(super) struct Calls {
+    places: Arc<Semaphore>,
+    /// Each ends its handler when it is dropped.
+    slow: Arc<Mutex<VecDeque<oneshot::Sender<()>>>>,
+}
+
+impl Calls {
+    pub(super) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(PLACES)), slow: Arc::default() }
+    }
+
+    /// Begins a call as soon as there is a place, for which it waits until one of those that run has ended or is slow.
+    pub(super) async fn begin(&self, env: &Env, watcher: Watcher, error: CallbackError) {
+        let Ok(place) = self.places.clone().acquire_owned().await else { return };
+        let (slow, clock) = (self.slow.clone(), env.clone());
+        // A handler that panics ends its own task only.
+        env.spawn(async move {
+            let of = error.to_string();
+            let mut call = pin!(watcher.call(error));
+            if clock.timeout(SLOW, &mut call).await.is_some() {
+                return;
+            }
+            drop(place);
+            let (kept, crowded_out) = oneshot::channel();
+            keep(&mut lock(&slow), kept);
+            let why = tokio::select! { biased;
+                () = &mut call => return,
+                _ = crowded_out => format!("{MAX_SLOW} newer ones have not ended either"),
+                () = clock.sleep(LIMIT - SLOW) => format!("it has not ended within {LIMIT:?}"),
+            };
+            tracing::warn!(target: "dispatcher", failure = of, "a watcher of errors is dropped: {why}; make it faster");
+        });
+    }
+}
+
+/// Lets one more go on, the oldest one no longer if they are too many.
+fn keep(slow: &mut VecDeque<oneshot::Sender<()>>, one: oneshot::Sender<()>) {
+    if slow.len() >= MAX_SLOW {
+        slow.retain(|one| !one.is_closed());
+    }
+    if slow.len() >= MAX_SLOW {
+        slow.pop_front();
+    }
+    slow.push_back(one);
+}

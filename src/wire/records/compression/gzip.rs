@@ -1,0 +1,82 @@
+//! gzip (RFC 1952), by `flate2` over zlib-rs. Written as one member; read as any number of them, each checked against
+//! its CRC-32 and length. The output grows with what was decoded, not with what a header says.
+
+use std::cell::RefCell;
+
+use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+
+use super::super::RecordsError;
+use super::grow;
+
+/// The largest window that deflate has, which every reader takes.
+const WINDOW_BITS: u8 = 15;
+/// What zlib's manual says a stream may exceed its data by, and gzip's header and trailer.
+const OVERHEAD: usize = 64;
+/// Deflate cannot expand more than this.
+const MOST_EXPANSION: usize = 1032;
+
+const MALFORMED: RecordsError = RecordsError::Malformed { field: "gzip stream" };
+
+/// Compresses into one member.
+pub(super) fn compress(data: &[u8], level: u32) -> Result<Vec<u8>, RecordsError> {
+    thread_local! {
+        /// About 300 KB that would be allocated and cleared for every batch; a reset is a fraction of that.
+        static ENCODER: RefCell<Option<(u32, Compress)>> = const { RefCell::new(None) };
+    }
+    let kept = ENCODER.take().filter(|(of, _)| *of == level);
+    let (_, mut encoder) =
+        kept.unwrap_or_else(|| (level, Compress::new_gzip(flate2::Compression::new(level), WINDOW_BITS)));
+    encoder.reset();
+    let mut out = Vec::with_capacity(data.len() / 2 + OVERHEAD);
+    loop {
+        let rest = data.get(encoder.total_in() as usize..).unwrap_or_default();
+        let status = encoder.compress_vec(rest, &mut out, FlushCompress::Finish);
+        match status.map_err(|_| MALFORMED)? {
+            Status::StreamEnd => break,
+            Status::Ok | Status::BufError => out.reserve(data.len() / 4 + OVERHEAD),
+        }
+    }
+    ENCODER.set(Some((level, encoder)));
+    Ok(out)
+}
+
+/// Decompresses all members of `data`; more than `limit` bytes are an error, found before they are allocated.
+pub(super) fn decompress(mut data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsError> {
+    let mut out = Vec::new();
+    while !data.is_empty() {
+        data = member(data, &mut out, limit)?;
+    }
+    Ok(out)
+}
+
+/// Decodes one member and returns what is behind it.
+fn member<'a>(data: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a [u8], RecordsError> {
+    let mut decoder = Decompress::new_gzip(WINDOW_BITS);
+    let mut rest = data;
+    loop {
+        let (read, written) = (decoder.total_in(), decoder.total_out());
+        let full = !grow(out, rest.len().saturating_mul(4), rest.len().saturating_mul(MOST_EXPANSION), limit);
+        // At the limit one byte more shows whether there is more.
+        let status = if full {
+            let mut beyond = [0];
+            let status = decoder.decompress(rest, &mut beyond, FlushDecompress::None).map_err(|_| MALFORMED)?;
+            if decoder.total_out() > written {
+                return Err(RecordsError::TooLarge { limit });
+            }
+            status
+        } else {
+            decoder.decompress_vec(rest, out, FlushDecompress::None).map_err(|_| MALFORMED)?
+        };
+        let consumed = (decoder.total_in() - read) as usize;
+        rest = rest.get(consumed..).ok_or(MALFORMED)?;
+        if out.len() > limit {
+            return Err(RecordsError::TooLarge { limit });
+        }
+        match status {
+            Status::StreamEnd => return Ok(rest),
+            // Neither read nor written: the stream was cut off.
+            _ if consumed == 0 && decoder.total_out() == written => return Err(MALFORMED),
+            _ => {}
+        }
+    }
+}
