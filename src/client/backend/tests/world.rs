@@ -73,7 +73,7 @@ impl World {
             ..ProducerConfig::default()
         };
         let native = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
-        let lz4 = ProducerConfig { idempotent: true, compression: Compression::Lz4, ..config.clone() };
+        let lz4 = ProducerConfig { idempotent: true, packing: Compression::Lz4.into(), ..config.clone() };
         Self {
             env: cluster.env().clone(),
             producer: Producer::new(cluster.clone(), backend.clone(), config).unwrap(),
