@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 /// A text that is shown nowhere: `Debug` prints `…`, there is no `Display`, and serde reads it but does not write it.
@@ -47,6 +48,9 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        // serde's own error would quote what is no text.
+        let text =
+            String::deserialize(deserializer).map_err(|_| D::Error::custom("a secret must be a text, in quotes"))?;
+        Ok(text.into())
     }
 }

@@ -198,6 +198,10 @@ fn none_answered(what: &str, reasons: Vec<Error>) -> Error {
         return only.clone();
     }
     let kind = match reasons.first() {
+        // Those that answered let nobody in.
+        _ if reasons.iter().any(Error::is_refusal) => {
+            reasons.iter().find(|e| e.is_refusal()).map_or(ErrorKind::Connection, Error::kind)
+        }
         // All agree on something better than "unreachable", such as a wrong protocol.
         Some(first) if reasons.iter().all(|e| e.kind() == first.kind()) => first.kind(),
         _ => ErrorKind::Connection,
