@@ -54,3 +54,15 @@ impl<'de> Deserialize<'de> for Secret {
         Ok(text.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn what_is_no_text_is_refused_without_being_quoted() {
+        assert_eq!(serde_json::from_str::<Secret>("\"123456\"").unwrap().expose(), "123456");
+        let error = serde_json::from_str::<Secret>("123456").unwrap_err().to_string();
+        assert!(error.contains("in quotes") && !error.contains("123456"), "{error}");
+    }
+}
