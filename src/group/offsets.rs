@@ -11,7 +11,7 @@ use super::types::Committed;
 use crate::client::Use;
 use crate::client::topology::Topology;
 use crate::client::types::{Isolation, TopicId, TopicName, TopicPartition};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::wire::messages::{offset_commit, offset_fetch};
 use crate::wire::{ErrorCode, StrBytes};
 
@@ -73,7 +73,7 @@ impl Calls {
         let what = format!("OffsetFetch of group {}", self.config.group_id);
         let found = self.cluster.retrying(&what, self.config.request_timeout, || self.try_committed(&partitions));
         let mut found = found.await?;
-        Ok(partitions.into_iter().map(|tp| found.remove_entry(&tp).unwrap_or((tp, Ok(None)))).collect())
+        Ok(partitions.into_iter().map(|tp| found.remove_entry(&tp).unwrap_or_else(|| left_out(tp))).collect())
     }
 
     async fn try_committed(&self, of: &[TopicPartition]) -> Result<Found> {
@@ -93,8 +93,17 @@ impl Calls {
         if result.as_ref().is_err_and(is_about_coordinator) {
             self.cluster.forget_coordinator(group, broker);
         }
+        // A topic that was created anew has another id.
+        let errors = result.iter().flat_map(BTreeMap::values).filter_map(|found| found.as_ref().err());
+        errors.for_each(|error| self.cluster.refresh_after(error));
         result
     }
+}
+
+/// Not the same as nothing committed: brokers say that, and then records may be skipped.
+fn left_out(tp: TopicPartition) -> (TopicPartition, Result<Option<Committed>>) {
+    let text = format!("the broker left {tp} out of its answer to OffsetFetch: try again");
+    (tp, Err(Error::new(ErrorKind::Protocol, text)))
 }
 
 fn request(

@@ -136,17 +136,26 @@ impl Pace {
 
 /// A partition's mark at this time.
 pub(super) fn mark(state: &State, group: &Group, p: &SeenPartition, now_ms: i64) -> Option<Mark> {
-    group.track(p)?.stuck_ms(now_ms, &state.settings)?;
-    Some(match (&p.owner, p.finished_ahead) {
-        // While a group deals its partitions out anew nobody owns any.
-        (None, _) if matches!(group.seen.state.as_str(), "Stable" | "Empty" | "Dead") => Mark::NoOwner,
-        (_, true) => Mark::Held,
-        (_, false) => Mark::Stuck,
-    })
+    let track = group.track(p)?;
+    // A delay is no reason for having no owner.
+    if has_no_owner(group, p) {
+        let since = track.behind_since_ms?;
+        return (now_ms - since >= state.settings.stuck_after_ms).then_some(Mark::NoOwner);
+    }
+    track.stuck_ms(now_ms, &state.settings)?;
+    Some(if p.finished_ahead { Mark::Held } else { Mark::Stuck })
 }
 
-/// Until when a partition that stands still is meant to.
+/// While a group deals its partitions out anew nobody owns any, and that says nothing.
+fn has_no_owner(group: &Group, p: &SeenPartition) -> bool {
+    p.owner.is_none() && matches!(group.seen.state.as_str(), "Stable" | "Empty" | "Dead")
+}
+
+/// Until when a partition that stands still is meant to. One that nobody owns will not go on then.
 fn delay(group: &Group, p: &SeenPartition, now_ms: i64) -> Option<i64> {
+    if has_no_owner(group, p) {
+        return None;
+    }
     group.track(p)?.delayed_until_ms(now_ms)
 }
 
