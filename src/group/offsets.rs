@@ -72,8 +72,8 @@ impl Calls {
     pub(super) async fn committed(&self, partitions: Vec<TopicPartition>) -> CommittedResult {
         let what = format!("OffsetFetch of group {}", self.config.group_id);
         let found = self.cluster.retrying(&what, self.config.request_timeout, || self.try_committed(&partitions));
-        let mut found = found.await?;
-        Ok(partitions.into_iter().map(|tp| found.remove_entry(&tp).unwrap_or_else(|| left_out(tp))).collect())
+        let found = found.await?;
+        Ok(of_each(partitions, found))
     }
 
     async fn try_committed(&self, of: &[TopicPartition]) -> Result<Found> {
@@ -100,10 +100,13 @@ impl Calls {
     }
 }
 
-/// Not the same as nothing committed: brokers say that, and then records may be skipped.
-fn left_out(tp: TopicPartition) -> (TopicPartition, Result<Option<Committed>>) {
-    let text = format!("the broker left {tp} out of its answer to OffsetFetch: try again");
-    (tp, Err(Error::new(ErrorKind::Protocol, text)))
+/// One that the answer left out is not one with nothing committed: brokers say that, and its messages may be skipped then.
+fn of_each(partitions: Vec<TopicPartition>, mut found: Found) -> Vec<(TopicPartition, Result<Option<Committed>>)> {
+    let left_out = |tp| {
+        let text = format!("the broker left {tp} out of its answer to OffsetFetch: try again");
+        (tp, Err(Error::new(ErrorKind::Protocol, text)))
+    };
+    partitions.into_iter().map(|tp| found.remove_entry(&tp).unwrap_or_else(|| left_out(tp))).collect()
 }
 
 fn request(
@@ -208,5 +211,23 @@ impl Topics {
             return self.ids.get_key_value(name).map(|(name, _)| name);
         }
         self.ids.iter().find(|(_, known)| **known == id).map(|(name, _)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_the_answer_leaves_out_is_not_taken_for_one_with_nothing_committed() {
+        let tp = |n| TopicPartition::new("orders", n);
+        let partition = offset_fetch::ResponsePartition { committed_offset: -1, ..Default::default() };
+        let topic = offset_fetch::ResponseTopic { name: "orders".into(), partitions: vec![partition] };
+        let response = offset_fetch::OffsetFetchResponse { topics: vec![topic], ..Default::default() };
+        let topics = Topics { ids: BTreeMap::from([("orders".into(), TopicId::ZERO)]) };
+        let found = of_each(vec![tp(0), tp(1)], read("kitchen", &topics, response).unwrap());
+        let [(_, Ok(None)), (of, Err(error))] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(*of, tp(1));
+        assert!(!error.is_fatal() && error.to_string().contains("left orders-1 out"), "{error}");
     }
 }

@@ -300,3 +300,36 @@ pub(super) fn go_lag(state: &State, group: &str, topic: &str, now_ms: i64) -> Re
         None => unknown(format!("group {group:?} has committed nothing of topic {topic:?} and owns none of it")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::seen::{Owner, Seen};
+    use super::super::state::Settings;
+    use super::*;
+
+    #[test]
+    fn a_delayed_partition_that_nobody_owns_has_no_owner() {
+        let p = |owner| SeenPartition {
+            topic: "t".into(),
+            log_end: 4,
+            lag: 4,
+            owner,
+            waits_until_ms: Some(600_000),
+            ..SeenPartition::default()
+        };
+        let status = |group: &str, owner: Option<Owner>| {
+            let mut state = State::new(Settings { interval_ms: 5_000, history_ms: 3_600_000, stuck_after_ms: 30_000 });
+            for now in [0, 30_000] {
+                let seen = Seen { state: group.into(), members: 1, partitions: vec![p(owner.clone())] };
+                state.observe(now, vec![("g".into(), Ok(seen))]);
+            }
+            let detail = detail(&state, "g", 30_000).unwrap();
+            let partition = &detail.topics[0].partitions[0];
+            (detail.summary.status, partition.status, partition.delayed_until_ms)
+        };
+        assert_eq!(status("Empty", None), (Status::NoOwner, Status::NoOwner, None));
+        let delayed = (Status::Delayed, Status::Delayed, Some(600_000));
+        assert_eq!(status("Stable", Some(Owner::default())), delayed);
+        assert_eq!(status("PreparingRebalance", None), delayed, "it deals them out anew");
+    }
+}

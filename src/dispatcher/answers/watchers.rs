@@ -153,3 +153,33 @@ fn keep(slow: &mut VecDeque<oneshot::Sender<()>>, one: oneshot::Sender<()>) {
     }
     slow.push_back(one);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // Only a beginning to count from.
+    fn a_watch_ends_at_its_time_whatever_was_watched_before_it() {
+        let (watched, start, second) = (Arc::new(Watched::default()), Instant::now(), Duration::from_secs(1));
+        let watch = |now: Instant, id: u128, length| {
+            watched.add(now, MessageId::from_random(id), Watcher::new(|_| std::future::ready(())), length).keep();
+        };
+        let hears = |now: Instant, id: u128, group: &str| {
+            watched.told(now, MessageId::from_random(id), group.to_owned()).is_some()
+        };
+        watch(start, 1, 1_000 * second);
+        (2..10).for_each(|id| watch(start, id, 10 * second));
+        assert!(hears(start + 9 * second, 2, "kitchen"));
+        assert!(!hears(start + 9 * second, 2, "kitchen"), "once");
+        assert!(hears(start + 9 * second, 2, "bar"));
+        assert!(!hears(start + 10 * second, 3, "kitchen"), "over");
+        watch(start + 20 * second, 10, second);
+        let left = lock(&watched.0).by_id.len();
+        assert_eq!((left, lock(&watched.0).ends.len()), (2, 2), "a long one keeps no shorter ones");
+        assert!(hears(start + 20 * second, 1, "kitchen"));
+        let unsent = watched.add(start, MessageId::from_random(11), Watcher::new(|_| std::future::ready(())), second);
+        drop(unsent);
+        assert_eq!(lock(&watched.0).ends.len(), 2);
+    }
+}

@@ -195,9 +195,8 @@ fn a_record_that_no_dead_letter_topic_takes_is_not_told_as_a_handler_that_runs()
             let config =
                 ConsumerConfig { on_failure: OnFailure::DeadLetter("dead".into()), ..config(Order::Partition, 1) };
             let seams = Seams { forward: Some(Arc::new(Nowhere)), ..Seams::default() };
-            let m = member_tended(&world, &env, 0, &config, seams, |_| {
-                std::future::ready(Err(HandlerError::new("bad")))
-            });
+            let m =
+                member_tended(&world, &env, 0, &config, seams, |_| std::future::ready(Err(HandlerError::new("bad"))));
             m.assign(&world, &[0]);
             env.sleep(seconds(100)).await;
             m.handle.stop().await.expect("clean");
