@@ -72,6 +72,8 @@ struct World {
     topic_id: TopicId,
     /// Partitions whose offsets cannot be found out.
     leaderless: Vec<i32>,
+    /// Partitions that answers about ends leave out.
+    left_out: Vec<i32>,
     /// Partitions whose committed offset is not to be had.
     unstable: Vec<i32>,
     /// A record may be handled several times in a row.
@@ -223,7 +225,8 @@ impl Log for FakeLog {
             true => Err(crate::Error::new(crate::ErrorKind::Connection, "no leader")),
             false => Ok(of(tp)),
         };
-        Ok(partitions.iter().map(|tp| (tp.clone(), answer(tp))).collect())
+        let left_out = |tp: &&TopicPartition| at == OffsetAt::Latest && world.left_out.contains(&tp.partition);
+        Ok(partitions.iter().filter(|tp| !left_out(tp)).map(|tp| (tp.clone(), answer(tp))).collect())
     }
 
     async fn epoch_end(&self, tp: &TopicPartition, _: i32, _: Duration) -> Result<Option<i64>> {

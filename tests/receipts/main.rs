@@ -330,6 +330,8 @@ async fn what_cannot_come_back_is_refused_before_anything_is_sent() {
     let dispatcher = dispatcher(&cluster).await;
     let raw = dispatcher.send("orders", "x").envelope(Envelope::Raw).receipt(SOON).await.unwrap_err();
     assert_eq!(raw.kind(), ErrorKind::InvalidArgument);
+    let of_nobody = dispatcher.send("orders", "x").receipts(0, SOON).await.unwrap_err();
+    assert_eq!(of_nobody.kind(), ErrorKind::InvalidArgument);
     let long = "x".repeat(249);
     cluster.create_topic(&long, 1, &[]).unwrap();
     let error = dispatcher.send(&long, "x").receipt(SOON).await.unwrap_err();

@@ -140,6 +140,13 @@ impl Cluster {
         self.0.core.coordinators.forget(group, broker);
     }
 
+    /// Asks for metadata soon if that may mend this error, which an answer has for a part of what it was asked for.
+    pub(crate) fn refresh_after(&self, error: &Error) {
+        if retrying::leaders_moved(error) {
+            self.refresh();
+        }
+    }
+
     /// Tries until it succeeds, fails for good, or `limit` is over; see [`retrying`].
     pub(crate) async fn retrying<T, F>(&self, what: &str, limit: Duration, attempt: impl FnMut() -> F) -> Result<T>
     where
