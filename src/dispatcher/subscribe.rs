@@ -476,7 +476,7 @@ impl<'a, R: Routes> Subscribe<'a, R> {
         let group = self.group_id();
         self.membership.group_id = group.as_str().into();
         self.consumer.topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
-        let (retries, forward) = forward::prepare(self.dispatcher, &group, &self.consumer)?;
+        let (retries, forward) = forward::prepare(self.dispatcher, &group, &self.consumer, self.make_helpers)?;
         self.consumer.retries = retries;
         let retries = self.consumer.retries.iter().map(|retry| retry.topic.clone());
         self.membership.topics = self.consumer.topics.iter().cloned().chain(retries).collect();

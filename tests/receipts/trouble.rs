@@ -257,6 +257,32 @@ async fn a_retried_message_is_answered_once_at_its_end_and_its_dead_letter_asks_
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_failures_at_once_ask_once_for_the_topic_that_they_need() {
+    let cluster = cluster().await;
+    let ours = dispatcher(&cluster).await;
+    let kitchen = ours.subscribe("orders", handle).group("kitchen").concurrency(64).start().await.unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    cluster.observe(move |request| {
+        count.fetch_add(usize::from(request.api == Api::CreateTopics), Ordering::Relaxed);
+    });
+    cluster.inject(Fault::on(Api::CreateTopics).always().delay(SECOND));
+    let theirs = dispatcher(&cluster).await;
+    let topic = theirs.topic("orders").await.unwrap();
+    let mut pending = Vec::new();
+    for n in 0..64 {
+        pending.push(topic.send(format!("bad {n}")).receipt(SOON).enqueue().await.unwrap());
+    }
+    for pending in pending {
+        pending.receipts().await.unwrap();
+    }
+    // The sender and the consumer each may make the reply topic.
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((1..=2).contains(&asked), "{asked} requests");
+    kitchen.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn watchers_that_never_end_cost_themselves_only() {
     /// Counts the handlers that were dropped.
     struct Dropped(Arc<AtomicUsize>);

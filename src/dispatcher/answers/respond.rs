@@ -2,17 +2,20 @@
 //! is acknowledged before its record counts as finished, so that no crash can lose it: whoever handles the record again
 //! answers again. A record that goes to a retry topic is answered there, at the end of its last attempt.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join};
 
 use super::desk::Helper;
 use crate::client::fetch::FetchedBatch;
-use crate::client::producer::{Choice, RecordParts};
+use crate::client::producer::{Choice, ProducerTopic, RecordParts};
 use crate::dispatcher::Dispatcher;
+use crate::dispatcher::making::HelperTopic;
 use crate::dispatcher::message::Message;
+use crate::env::lock;
 use crate::envelope::{self, Answer, Place, Wishes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::worker::{Aftercare, Ending, Record};
@@ -20,6 +23,9 @@ use crate::worker::{Aftercare, Ending, Record};
 /// How long an answer may take until it is acknowledged. Beyond, its record is finished all the same, and the answer may
 /// still come until the producer's `delivery_timeout`.
 const LIMIT: Duration = Duration::from_secs(10);
+/// So long after metadata have not shown a sender's partition, they are not looked at again for it: senders whose partition
+/// is gone for good are not to slow down their consumers.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Answers for one subscription.
 #[derive(Clone)]
@@ -28,11 +34,13 @@ pub(in crate::dispatcher) struct Responder {
     group: Arc<str>,
     /// Error records for all failures, asked for or not.
     publish_errors: bool,
+    /// When metadata of a helper topic were last looked at in vain.
+    looked: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 impl Responder {
     pub(in crate::dispatcher) fn new(dispatcher: Dispatcher, group: &str, publish_errors: bool) -> Self {
-        Self { dispatcher, group: group.into(), publish_errors }
+        Self { dispatcher, group: group.into(), publish_errors, looked: Arc::default() }
     }
 
     /// Answers in the message's own form; the answers are acknowledged when this returns.
@@ -69,14 +77,22 @@ impl Responder {
     async fn tell(&self, message: &Message, answer: &Answer<'_>, helper: Helper, place: Option<Place>) -> Result<()> {
         let Some(place) = place else { return Ok(()) };
         let name = helper.of(&answer.topic)?;
-        let sent = self.dispatcher.env().timeout(LIMIT, self.send(message, answer, helper, &name, place)).await;
+        let sending = async {
+            let send = || self.send(message, answer, helper, &name, place);
+            match send().await {
+                // Its partition is gone, for the topic was made again with fewer.
+                Err(error) if error.kind() == ErrorKind::NotWritten && error.code().is_none() => send().await,
+                sent => sent,
+            }
+        };
+        let sent = self.dispatcher.env().timeout(LIMIT, sending).await;
         let sent = sent.unwrap_or_else(|| {
             Err(Error::new(ErrorKind::Timeout, format!("{name} did not acknowledge it within {LIMIT:?}")))
         });
         sent.map_err(|e| {
-            if matches!(e.kind(), ErrorKind::Timeout | ErrorKind::UnknownTopic) {
-                // Somebody may have removed it: the next answer makes it again.
-                self.dispatcher.forget_topic(&name);
+            if e.kind() == ErrorKind::Timeout {
+                // Somebody may have removed it: once metadata say so, the next answer makes it again.
+                self.dispatcher.cluster().refresh();
             }
             let what = if helper == Helper::Errors { "an error record" } else { "a receipt" };
             let kind = e.kind();
@@ -92,7 +108,13 @@ impl Responder {
         name: &str,
         place: Place,
     ) -> Result<()> {
-        let topic = self.dispatcher.helper_producer(name).await?;
+        let own = HelperTopic::of_answers(name);
+        let mut topic = self.dispatcher.helper_producer(&own).await?;
+        if let Place::Partition(p) = place
+            && p >= topic.partitions() as i32
+        {
+            topic = self.look_again(topic, p).await?;
+        }
         let choice = match place {
             // A sender's partition that is not there would be no reason to keep from everybody else.
             Place::Partition(p) if p < topic.partitions() as i32 => Choice::Partition(p),
@@ -102,7 +124,7 @@ impl Responder {
         if let Some(sent) = message.go() {
             let text = envelope::encode_go(&answer.to_go(sent, topic.name()));
             let parts = RecordParts { timestamp, key: message.key(), value: Some(text.as_bytes()), headers: &[] };
-            return topic.append(choice, &parts).await?.await.map(|_| ());
+            return self.dispatcher.delivered(&own, topic.append(choice, &parts).await?).await;
         }
         let ours = answer.to_headers();
         let mut headers: Vec<(&str, Option<&[u8]>)> =
@@ -115,7 +137,26 @@ impl Responder {
             headers.extend(message.user_headers().filter_map(text));
         }
         let parts = RecordParts { timestamp, key, value, headers: &headers };
-        topic.append(choice, &parts).await?.await.map(|_| ())
+        self.dispatcher.delivered(&own, topic.append(choice, &parts).await?).await
+    }
+
+    /// The topic as metadata have it now: it may have got the partition.
+    async fn look_again(&self, topic: ProducerTopic, partition: i32) -> Result<ProducerTopic> {
+        let (name, env) = (topic.name().clone(), self.dispatcher.env());
+        let looked = lock(&self.looked).get(&*name).copied();
+        if looked.is_some_and(|at| env.now() < at + LOOK_AGAIN) {
+            return Ok(topic);
+        }
+        if let Err(error) = self.dispatcher.cluster().refresh_now().await {
+            tracing::debug!(target: "dispatcher", %error, topic = &*name, "no fresh metadata of a helper topic");
+        }
+        let topic = self.dispatcher.open_topic(&name).await?;
+        let mut looked = lock(&self.looked);
+        match partition < topic.partitions() as i32 {
+            true => looked.remove(&*name),
+            false => looked.insert(name.to_string(), env.now()),
+        };
+        Ok(topic)
     }
 }
 
