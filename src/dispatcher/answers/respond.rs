@@ -2,10 +2,9 @@
 //! is acknowledged before its record counts as finished, so that no crash can lose it: whoever handles the record again
 //! answers again. A record that goes to a retry topic is answered there, at the end of its last attempt.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join};
 
@@ -15,7 +14,6 @@ use crate::client::producer::{Choice, ProducerTopic, RecordParts};
 use crate::dispatcher::Dispatcher;
 use crate::dispatcher::making::HelperTopic;
 use crate::dispatcher::message::Message;
-use crate::env::lock;
 use crate::envelope::{self, Answer, Place, Wishes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::worker::{Aftercare, Ending, Record};
@@ -23,9 +21,6 @@ use crate::worker::{Aftercare, Ending, Record};
 /// How long an answer may take until it is acknowledged. Beyond, its record is finished all the same, and the answer may
 /// still come until the producer's `delivery_timeout`.
 const LIMIT: Duration = Duration::from_secs(10);
-/// So long after metadata have not shown a sender's partition, they are not looked at again for it: senders whose partition
-/// is gone for good are not to slow down their consumers.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Answers for one subscription.
 #[derive(Clone)]
@@ -34,13 +29,11 @@ pub(in crate::dispatcher) struct Responder {
     group: Arc<str>,
     /// Error records for all failures, asked for or not.
     publish_errors: bool,
-    /// When metadata of a helper topic were last looked at in vain.
-    looked: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 impl Responder {
     pub(in crate::dispatcher) fn new(dispatcher: Dispatcher, group: &str, publish_errors: bool) -> Self {
-        Self { dispatcher, group: group.into(), publish_errors, looked: Arc::default() }
+        Self { dispatcher, group: group.into(), publish_errors }
     }
 
     /// Answers in the message's own form; the answers are acknowledged when this returns.
@@ -113,7 +106,7 @@ impl Responder {
         if let Place::Partition(p) = place
             && p >= topic.partitions() as i32
         {
-            topic = self.look_again(topic, p).await?;
+            topic = self.look_again(&topic).await?;
         }
         let choice = match place {
             // A sender's partition that is not there would be no reason to keep from everybody else.
@@ -141,22 +134,12 @@ impl Responder {
     }
 
     /// The topic as metadata have it now: it may have got the partition.
-    async fn look_again(&self, topic: ProducerTopic, partition: i32) -> Result<ProducerTopic> {
-        let (name, env) = (topic.name().clone(), self.dispatcher.env());
-        let looked = lock(&self.looked).get(&*name).copied();
-        if looked.is_some_and(|at| env.now() < at + LOOK_AGAIN) {
-            return Ok(topic);
-        }
+    async fn look_again(&self, topic: &ProducerTopic) -> Result<ProducerTopic> {
+        let name = topic.name();
         if let Err(error) = self.dispatcher.cluster().refresh_now().await {
-            tracing::debug!(target: "dispatcher", %error, topic = &*name, "no fresh metadata of a helper topic");
+            tracing::debug!(target: "dispatcher", %error, topic = &**name, "no fresh metadata of a helper topic");
         }
-        let topic = self.dispatcher.open_topic(&name).await?;
-        let mut looked = lock(&self.looked);
-        match partition < topic.partitions() as i32 {
-            true => looked.remove(&*name),
-            false => looked.insert(name.to_string(), env.now()),
-        };
-        Ok(topic)
+        self.dispatcher.open_topic(name).await
     }
 }
 
