@@ -288,7 +288,8 @@ impl<'a, R> Subscribe<'a, R> {
     }
 
     /// How long running handlers get when their partition is taken away. The whole group waits for it, and so it must leave
-    /// room for a heartbeat and a last commit within the `rebalance_timeout`. Default 10 s.
+    /// room for a heartbeat and a last commit within the `rebalance_timeout`. Receipts and error records that are not
+    /// acknowledged then are waited for half as long, 2 s at most: their messages are done. Default 10 s.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.consumer.drain_timeout = timeout;
         self.membership.drain_timeout = timeout;

@@ -1,7 +1,7 @@
 //! The whole consumer against a pretended group and log, on one thread under a virtual clock: seeded handler times and
 //! failures, revocations and losses at random moments. Invariants C, L, D, O and K are checked from what handlers saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -388,14 +388,9 @@ fn config(order: Order, concurrency: usize) -> ConsumerConfig {
 /// Waits until all records were seen finished, or the limit.
 async fn all_finished(env: &Env, world: &Shared, partitions: usize, records: usize) {
     for _ in 0..10_000 {
-        let done = lock(world)
-            .seen
-            .iter()
-            .filter(|s| s.finished)
-            .map(|s| (s.tp.clone(), s.offset))
-            .collect::<std::collections::BTreeSet<_>>()
-            .len();
-        if done == partitions * records {
+        let done: BTreeSet<_> =
+            lock(world).seen.iter().filter(|s| s.finished).map(|s| (s.tp.clone(), s.offset)).collect();
+        if done.len() == partitions * records {
             return;
         }
         env.sleep(Duration::from_millis(20)).await;

@@ -181,9 +181,9 @@ where
         }
         for (TopicPartition { topic, partition }, offset, passing, running_for) in stalls {
             let text = if passing {
-                format!(
-                    "{topic}-{partition} offset {offset} failed and is not in the topic it is to go to yet, {running_for:?} after it was taken"
-                )
+                let failed =
+                    format!("{topic}-{partition} offset {offset} failed and is not in the topic it is to go to");
+                format!("{failed} {running_for:?} after it was taken")
             } else {
                 format!("the handler of {topic}-{partition} offset {offset} has not ended for {running_for:?}")
             };
