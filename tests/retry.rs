@@ -430,12 +430,13 @@ async fn dead_letters_that_must_not_be_written_are_tried_for_a_while_and_then_he
     dispatcher.send("t", "bad").partition(0).await.unwrap();
     cluster.inject(Fault::on(Api::Produce).always().error(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
     let (mut errors, mut last) = (subscription.errors(), String::new());
-    let mut told = 0;
+    let (mut told, began) = (0, tokio::time::Instant::now());
     while !last.contains("held") {
         last = tokio::time::timeout(120 * SECOND, errors.next()).await.expect("it ends").unwrap().error().to_string();
         told += 1;
     }
-    assert!(told == 11 && last.contains("TOPIC_AUTHORIZATION_FAILED"), "{told} {last}");
+    assert!(told >= 11 && last.contains("TOPIC_AUTHORIZATION_FAILED"), "{told} {last}");
+    assert!((29 * SECOND..60 * SECOND).contains(&began.elapsed()), "{:?}", began.elapsed());
     assert_eq!(subscription.stop().await.unwrap().unfinished(), 0);
     cluster.clear_faults();
     let subscription = subscribe(&dispatcher, policy(), &calls, |text, _| text == "bad").await;
