@@ -1,6 +1,8 @@
 //! The consumers' side: once a handler has ended for good, its message's sender is told, if it asked for that. An answer
 //! is acknowledged before its record counts as finished, so that no crash can lose it: whoever handles the record again
-//! answers again. A record that goes to a retry topic is answered there, at the end of its last attempt.
+//! answers again. It is given a limited time for that, the less of it while partitions are taken away or at a stop
+//! (`worker/follow.rs`): then it may be on its way only. A record that goes to a retry topic is answered there, at the end
+//! of its last attempt.
 
 use std::fmt;
 use std::sync::Arc;
