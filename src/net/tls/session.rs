@@ -172,18 +172,11 @@ impl<S: Side> Session<S> {
         }
         self.settle()?;
         let Self { tls, incoming, outgoing, .. } = self;
-        let at = outgoing.end - outgoing.start;
+        // What rustls itself has to say, such as new keys, it writes before it.
         match tls.process(incoming.unread()).state? {
-            ConnectionState::WriteTraffic(mut traffic) => outgoing.fill(|space| room(traffic.encrypt(plain, space)))?,
-            _ => return Err(Error::HandshakeNotComplete),
+            ConnectionState::WriteTraffic(mut traffic) => outgoing.fill(|space| room(traffic.encrypt(plain, space))),
+            _ => Err(Error::HandshakeNotComplete),
         }
-        // What rustls has to say now are new keys, and it has used them already: they go first.
-        let before = outgoing.end - outgoing.start;
-        self.settle()?;
-        let outgoing = &mut self.outgoing;
-        let (from, to) = (outgoing.start + at, outgoing.end);
-        outgoing.bytes[from..to].rotate_left(before - at);
-        Ok(())
     }
 
     /// Goes on until there is nothing to do but to send, to receive or to write.
