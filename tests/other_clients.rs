@@ -41,10 +41,10 @@ async fn every_client_reads(codecs: &[&[&str]]) {
         for (writer, codecs) in &rounds {
             let messages = messages(writer);
             match **writer {
-                "librdkafka" => librdkafka.as_ref().unwrap().write(bootstrap, topic, &messages, &codecs),
-                "Java" => java.as_ref().unwrap().write(bootstrap, topic, &messages, &codecs),
-                "franz-go" => franz.as_ref().unwrap().write(bootstrap, topic, &messages, &codecs),
-                _ => ours::write(bootstrap, topic, &messages, &codecs).await,
+                "librdkafka" => librdkafka.as_ref().unwrap().write(bootstrap, topic, &messages, codecs),
+                "Java" => java.as_ref().unwrap().write(bootstrap, topic, &messages, codecs),
+                "franz-go" => franz.as_ref().unwrap().write(bootstrap, topic, &messages, codecs),
+                _ => ours::write(bootstrap, topic, &messages, codecs).await,
             }
         }
         for reader in &writers {

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use common::proxy::counting;
 use common::{KAFKA_3, eventually, tools, unique, within};
 use dispatcher::{Builder, Dispatcher, Error, ErrorKind, Message, OauthToken, Sasl, Tls};
 use dispatcher_testcontainers::{Kafka, Listener, SharedKafka, certificates};
-use tokio::net::{TcpListener, TcpStream};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "alice-s3cret \"quoted\" pässword";
@@ -142,25 +142,6 @@ async fn a_properties_file_of_kafkas_tools_is_all_it_takes_and_odd_names_are_esc
     let builder = Dispatcher::builder([kafka.listener("BOTH")]).replicas(1).properties_file(&file).unwrap();
     eventually("the user is known to the broker", LIMIT, async || builder.clone().connect().await.is_ok()).await;
     round_trip(builder.connect().await.unwrap()).await;
-}
-
-/// Leads connections on to `address` and counts them.
-async fn counting(address: &str) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap().to_string();
-    let (counted, to) = (Arc::new(AtomicUsize::new(0)), address.to_owned());
-    let counts = counted.clone();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            counts.fetch_add(1, Ordering::Relaxed);
-            let to = to.clone();
-            tokio::spawn(async move {
-                let mut broker = TcpStream::connect(to).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
-            });
-        }
-    });
-    (at, counted)
 }
 
 /// Connecting fails for good, at once, after so many connections, and says all of `words`.

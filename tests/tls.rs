@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use common::proxy::counting;
 use common::{eventually, payload, scaled, unique, within};
 use dispatcher::{Builder, Dispatcher, Error, ErrorKind, Message, Tls, TlsVersion};
 use dispatcher_testcontainers::{Kafka, Listener, SharedKafka, certificates};
-use tokio::net::{TcpListener, TcpStream};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -85,26 +85,6 @@ fn size(n: usize) -> usize {
         r if r % 50 == 49 => 40_000,
         r => 25 + r,
     }
-}
-
-/// Leads connections on to `address` and counts them.
-async fn counting(address: &str) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap().to_string();
-    let (count, counted, to) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), address.to_owned());
-    let counts = counted.clone();
-    drop(count);
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            counts.fetch_add(1, Ordering::Relaxed);
-            let to = to.clone();
-            tokio::spawn(async move {
-                let mut broker = TcpStream::connect(to).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
-            });
-        }
-    });
-    (at, counted)
 }
 
 /// Connecting fails for good, at once, after one connection, and says all of `words`.

@@ -94,7 +94,9 @@ fn run(mut cli: Cli, brokers_given: bool) -> Outcome {
             Command::Monitor(args) => monitor::run(&cli.all, args).await,
         }
     });
-    runtime.shutdown_background();
+    // Threads that still run when a process exits can cost it its status, under Wine at least. One that reads stdin may
+    // never end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     outcome
 }
 

@@ -51,6 +51,21 @@ impl Stop {
     }
 }
 
+/// Waits for a signal that may not be had. Each kind has a type of its own on Windows.
+macro_rules! one {
+    ($signal:expr) => {
+        async {
+            let come = match &mut $signal {
+                Some(signal) => signal.recv().await,
+                None => None,
+            };
+            if come.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+}
+
 #[cfg(unix)]
 struct Signals {
     int: Option<tokio::signal::unix::Signal>,
@@ -66,19 +81,10 @@ impl Signals {
 
     /// The signal's number.
     async fn next(&mut self) -> i32 {
-        async fn one(signal: &mut Option<tokio::signal::unix::Signal>) {
-            let come = match signal {
-                Some(signal) => signal.recv().await,
-                None => None,
-            };
-            if come.is_none() {
-                std::future::pending::<()>().await;
-            }
-        }
         tokio::select! {
             biased;
-            () = one(&mut self.int) => 2,
-            () = one(&mut self.term) => 15,
+            () = one!(self.int) => 2,
+            () = one!(self.term) => 15,
         }
     }
 }
@@ -101,19 +107,6 @@ impl Signals {
     /// The number of the signal that means the same on Unix. After the last two Windows ends the process by itself
     /// within seconds, done or not.
     async fn next(&mut self) -> i32 {
-        macro_rules! one {
-            ($signal:expr) => {
-                async {
-                    let come = match &mut $signal {
-                        Some(signal) => signal.recv().await,
-                        None => None,
-                    };
-                    if come.is_none() {
-                        std::future::pending::<()>().await;
-                    }
-                }
-            };
-        }
         tokio::select! {
             biased;
             () = one!(self.c) => 2,

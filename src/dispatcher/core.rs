@@ -9,13 +9,13 @@ use super::answers::Desk;
 use super::backend;
 use super::builder::Builder;
 use super::config::{Config, PartitionerKind};
+use super::making::Making;
 use super::payload::Payload;
 use super::send::SendMessage;
 use super::topic::Topic;
-use super::topic_defaults::TopicDefaults;
 use super::trace::Tracing;
 use super::validate;
-use crate::client::admin::{ClusterAdmin, NewTopic};
+use crate::client::admin::ClusterAdmin;
 use crate::client::fetch::FetchConfig;
 use crate::client::producer::{Producer, ProducerConfig, ProducerTopic};
 use crate::client::topology::TopicMeta;
@@ -24,7 +24,6 @@ use crate::env::{Env, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::{Murmur2, SaramaHash, SharedPartitioner};
 use crate::telemetry;
-use crate::wire::ErrorCode;
 use crate::worker::Source;
 
 /// How long a topic that was not to be created is looked for: one that was just made elsewhere shows up late.
@@ -59,6 +58,7 @@ struct Inner {
     /// What is to come back.
     desk: Desk,
     tracing: Tracing,
+    making: Making,
 }
 
 impl Dispatcher {
@@ -109,7 +109,8 @@ impl Dispatcher {
         let source = backend::source(&config, cluster.clone(), fetch)?;
         let producer = Producer::new(cluster.clone(), source.backend.clone(), producer)?;
         let desk = Desk::new(cluster.env().clone());
-        Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics: Mutex::default(), desk, tracing })))
+        let (topics, making) = (Mutex::default(), Making::default());
+        Ok(Self(Arc::new(Inner { config, cluster, producer, source, topics, desk, tracing, making })))
     }
 
     /// The settings in force.
@@ -127,6 +128,10 @@ impl Dispatcher {
 
     pub(super) fn desk(&self) -> &Desk {
         &self.0.desk
+    }
+
+    pub(super) fn making(&self) -> &Making {
+        &self.0.making
     }
 
     pub(crate) fn source(&self) -> &Source {
@@ -168,12 +173,12 @@ impl Dispatcher {
         self.open_topic(name).await
     }
 
-    fn known_topic(&self, name: &str) -> Option<ProducerTopic> {
+    pub(super) fn known_topic(&self, name: &str) -> Option<ProducerTopic> {
         lock(&self.0.topics).get(name).cloned()
     }
 
-    /// A topic that exists, and is known from now on.
-    async fn open_topic(&self, name: &str) -> Result<ProducerTopic> {
+    /// A topic that exists, and is known from now on; with as many partitions as metadata say.
+    pub(super) async fn open_topic(&self, name: &str) -> Result<ProducerTopic> {
         let topic = self.0.producer.topic(name).await?;
         lock(&self.0.topics).insert(topic.name().clone(), topic.clone());
         Ok(topic)
@@ -192,66 +197,6 @@ impl Dispatcher {
         let defaults = &self.0.config.topic_defaults;
         defaults.check_brokers(name, cluster.topology().brokers().count())?;
         self.make_topic(name, defaults, &[]).await
-    }
-
-    /// A topic for this library's own use; unless it exists, it is made if `make`, with no more replicas than there are
-    /// brokers.
-    pub(super) async fn ensure_helper(
-        &self,
-        name: &str,
-        configs: &[(&str, String)],
-        make: bool,
-    ) -> Result<Arc<TopicMeta>> {
-        validate::topic(name)?;
-        let cluster = &self.0.cluster;
-        if !make {
-            return self.existing_topic(name).await;
-        }
-        match cluster.find_topic(name).await? {
-            Some(topic) => Ok(topic),
-            None => {
-                let brokers = cluster.topology().brokers().count();
-                let defaults = self.0.config.topic_defaults.at_most(brokers);
-                self.make_topic(name, &defaults, configs).await
-            }
-        }
-    }
-
-    async fn make_topic(
-        &self,
-        name: &str,
-        defaults: &TopicDefaults,
-        configs: &[(&str, String)],
-    ) -> Result<Arc<TopicMeta>> {
-        let own = configs.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        let new = NewTopic {
-            name: name.to_owned(),
-            partitions: defaults.partitions,
-            replicas: defaults.replicas,
-            configs: defaults.configs().into_iter().chain(own).collect(),
-        };
-        tracing::info!(target: "dispatcher", topic = name, "making the topic");
-        for (_, made) in self.admin().create_topics(&[new]).await? {
-            match made {
-                Err(e) if e.code() != Some(ErrorCode::TOPIC_ALREADY_EXISTS) => return Err(e),
-                _ => {}
-            }
-        }
-        self.0.cluster.topic(name).await
-    }
-
-    /// A topic that belongs to another one; made if it does not exist, even where the user's own topics are not.
-    pub(super) async fn helper_topic(&self, name: &str) -> Result<Arc<TopicMeta>> {
-        self.ensure_helper(name, &[], true).await
-    }
-
-    /// A helper topic to send to.
-    pub(super) async fn helper_producer(&self, name: &str) -> Result<ProducerTopic> {
-        if let Some(known) = self.known_topic(name) {
-            return Ok(known);
-        }
-        self.helper_topic(name).await?;
-        self.open_topic(name).await
     }
 
     /// The topic, which must exist.

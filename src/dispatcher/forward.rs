@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::core::Dispatcher;
+use super::making::HelperTopic;
 use super::origin::Origin;
 use crate::client::fetch::FetchedBatch;
 use crate::client::producer::{Choice, RecordParts};
@@ -31,11 +32,13 @@ const AHEAD_MS: i64 = 60_000;
 
 pub(super) type Forwarding = Option<Arc<dyn Forward<FetchedBatch>>>;
 
-/// The retry topics of a subscription, and who writes to them; nothing if its policy needs none.
+/// The retry topics of a subscription, and who writes to them; nothing if its policy needs none. With `make` false,
+/// topics that somebody removes are not made again.
 pub(super) fn prepare(
     dispatcher: &Dispatcher,
     group: &str,
     config: &ConsumerConfig,
+    make: bool,
 ) -> Result<(Vec<RetryTopic>, Forwarding)> {
     let delays = config.on_failure.delays();
     let mut retries = Vec::with_capacity(config.topics.len() * delays.len());
@@ -65,6 +68,7 @@ pub(super) fn prepare(
         group: group.into(),
         retries: retries.clone(),
         dead: dead.map(Arc::from),
+        make,
     };
     Ok((retries, Some(Arc::new(forwarder))))
 }
@@ -72,14 +76,22 @@ pub(super) fn prepare(
 /// Makes what failed messages are written to, or with `make` false finds out whether it is there.
 pub(super) async fn make_topics(dispatcher: &Dispatcher, config: &ConsumerConfig, make: bool) -> Result<()> {
     for retry in &config.retries {
-        let retention = RETENTION_MS.saturating_add(retry.delay.as_millis() as u64);
-        let configs = [("cleanup.policy", "delete".to_owned()), ("retention.ms", retention.to_string())];
-        dispatcher.ensure_helper(&retry.topic, &configs, make).await?;
+        dispatcher.ensure_helper(&of_retry(retry, make)).await?;
     }
     if let Some(dead) = config.on_failure.dead_letters() {
-        dispatcher.ensure_helper(dead, &[("cleanup.policy", "delete".to_owned())], make).await?;
+        dispatcher.ensure_helper(&of_dead_letters(dead, make)).await?;
     }
     Ok(())
+}
+
+fn of_retry(retry: &RetryTopic, make: bool) -> HelperTopic {
+    let retention = RETENTION_MS.saturating_add(retry.delay.as_millis() as u64);
+    let configs = vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", retention.to_string())];
+    HelperTopic { name: retry.topic.clone(), configs, make }
+}
+
+fn of_dead_letters(name: &str, make: bool) -> HelperTopic {
+    HelperTopic { name: name.into(), configs: vec![("cleanup.policy", "delete".to_owned())], make }
 }
 
 /// `<topic>.<group>.retry.<n>`. The group's part has no dots, so that no two pairs of topic and group share a name; what
@@ -106,6 +118,8 @@ struct Forwarder {
     group: Arc<str>,
     retries: Vec<RetryTopic>,
     dead: Option<Arc<str>>,
+    /// Whether these topics may be made again.
+    make: bool,
 }
 
 impl fmt::Debug for Forwarder {
@@ -122,10 +136,10 @@ impl Forward<FetchedBatch> for Forwarder {
 
     fn forward(&self, record: Record<FetchedBatch>, to: Destination, cause: Error) -> BoxFuture<'static, Result<()>> {
         let topic = match to {
-            Destination::DeadLetters => self.dead.clone(),
+            Destination::DeadLetters => self.dead.as_ref().map(|dead| of_dead_letters(dead, self.make)),
             Destination::Retry(stage) => {
                 let is_it = |retry: &&RetryTopic| retry.route == record.route() && retry.stage == stage;
-                self.retries.iter().find(is_it).map(|retry| retry.topic.clone())
+                self.retries.iter().find(is_it).map(|retry| of_retry(retry, self.make))
             }
         };
         let (dispatcher, group) = (self.dispatcher.clone(), self.group.clone());
@@ -133,12 +147,7 @@ impl Forward<FetchedBatch> for Forwarder {
             let Some(topic) = topic else {
                 return Err(Error::new(ErrorKind::InvalidConfig, "there is no topic for failed messages: name one"));
             };
-            let written = write(&dispatcher, &group, &topic, &record, to, &cause).await;
-            if written.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnknownTopic) {
-                // Somebody removed it: the next attempt makes it again.
-                dispatcher.forget_topic(&topic);
-            }
-            written
+            write(&dispatcher, &group, &topic, &record, to, &cause).await
         })
     }
 }
@@ -151,12 +160,12 @@ fn last_header<'a>(record: &'a Record<FetchedBatch>, name: &str) -> Option<&'a [
 async fn write(
     dispatcher: &Dispatcher,
     group: &str,
-    topic: &str,
+    topic: &HelperTopic,
     record: &Record<FetchedBatch>,
     to: Destination,
     cause: &Error,
 ) -> Result<()> {
-    let producer = dispatcher.producer_topic(topic).await?;
+    let producer = dispatcher.helper_producer(topic).await?;
     let here = record.topic_partition();
     let told = match record.stage() {
         // Headers of former failures are of a message that somebody has sent again.
@@ -213,7 +222,7 @@ async fn write(
         let headers: Vec<_> = kept.chain(ours_now).collect();
         let parts = RecordParts { timestamp, key: record.key(), value, headers: &headers };
         let sent = match producer.append(Choice::Auto, &parts).await {
-            Ok(delivery) => delivery.await.map(|_| ()),
+            Ok(delivery) => dispatcher.delivered(topic, delivery).await,
             Err(error) => Err(error),
         };
         match sent {
@@ -221,8 +230,9 @@ async fn write(
                 ours.pop_front();
                 if ours.is_empty() {
                     let text = format!(
-                        "the message is too large for {topic}, even without what would tell of its failure: raise \
-                         max.message.bytes of that topic"
+                        "the message is too large for {}, even without what would tell of its failure: raise \
+                         max.message.bytes of that topic",
+                        topic.name
                     );
                     return Err(error.wrap(ErrorKind::MessageTooLarge, text));
                 }

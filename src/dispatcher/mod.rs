@@ -14,6 +14,7 @@ mod groups;
 mod jaas;
 #[cfg(feature = "logging")]
 mod logging;
+mod making;
 mod message;
 mod monitor_host;
 mod monitor_lag;

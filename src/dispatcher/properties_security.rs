@@ -80,8 +80,8 @@ impl SecurityProperties {
             unused("sasl.", &mut self.found);
         }
         config.tls = tls.then(|| self.tls(config.tls.take(), notes)).transpose()?;
-        if let (Some(tls), Some(true)) = (&mut config.tls, any_certificate) {
-            tls.danger_accept_any_certificate = true;
+        if let (Some(tls), Some(any)) = (&mut config.tls, any_certificate) {
+            tls.danger_accept_any_certificate = any;
         }
         config.sasl = sasl.then(|| self.sasl(config.sasl.take(), notes)).transpose()?;
         notes.extend(self.found.into_keys().map(|key| format!("property {key} is not known here and is ignored")));
@@ -109,11 +109,10 @@ impl SecurityProperties {
     fn tls(&mut self, before: Option<Tls>, notes: &mut Vec<String>) -> Result<Tls> {
         let mut tls = before.unwrap_or_default();
         let pem = "stores in PEM have none";
-        if let Some(path) = self.store("ssl.truststore")? {
-            (tls.roots_file, tls.roots_pem) = (Some(path), None);
-        }
-        if let Some(text) = self.pem("ssl.truststore.certificates", "CERTIFICATE")? {
-            tls.roots_pem = Some(text);
+        // What is trusted is what the file says, and not what was trusted before as well.
+        let (file, text) = (self.store("ssl.truststore")?, self.pem("ssl.truststore.certificates", "CERTIFICATE")?);
+        if file.is_some() || text.is_some() {
+            (tls.roots_file, tls.roots_pem) = (file, text);
         }
         if let Some(path) = self.store("ssl.keystore")? {
             tls = tls.client_certificate_files(path.clone(), path);

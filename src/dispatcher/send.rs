@@ -177,7 +177,8 @@ impl<'a> SendMessage<'a> {
         SendForReceipt::new(self, timeout)
     }
 
-    /// As [`receipt`](Self::receipt), for so many groups.
+    /// As [`receipt`](Self::receipt), for so many groups; none is refused with
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument).
     pub fn receipts(self, groups: usize, timeout: Duration) -> SendForReceipts<'a> {
         SendForReceipts::new(self, groups, timeout)
     }

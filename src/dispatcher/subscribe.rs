@@ -288,7 +288,8 @@ impl<'a, R> Subscribe<'a, R> {
     }
 
     /// How long running handlers get when their partition is taken away. The whole group waits for it, and so it must leave
-    /// room for a heartbeat and a last commit within the `rebalance_timeout`. Default 10 s.
+    /// room for a heartbeat and a last commit within the `rebalance_timeout`. Receipts and error records that are not
+    /// acknowledged then are waited for half as long, 2 s at most: their messages are done. Default 10 s.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.consumer.drain_timeout = timeout;
         self.membership.drain_timeout = timeout;
@@ -476,7 +477,7 @@ impl<'a, R: Routes> Subscribe<'a, R> {
         let group = self.group_id();
         self.membership.group_id = group.as_str().into();
         self.consumer.topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
-        let (retries, forward) = forward::prepare(self.dispatcher, &group, &self.consumer)?;
+        let (retries, forward) = forward::prepare(self.dispatcher, &group, &self.consumer, self.make_helpers)?;
         self.consumer.retries = retries;
         let retries = self.consumer.retries.iter().map(|retry| retry.topic.clone());
         self.membership.topics = self.consumer.topics.iter().cloned().chain(retries).collect();

@@ -11,7 +11,7 @@ use super::types::Committed;
 use crate::client::Use;
 use crate::client::topology::Topology;
 use crate::client::types::{Isolation, TopicId, TopicName, TopicPartition};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::wire::messages::{offset_commit, offset_fetch};
 use crate::wire::{ErrorCode, StrBytes};
 
@@ -72,8 +72,8 @@ impl Calls {
     pub(super) async fn committed(&self, partitions: Vec<TopicPartition>) -> CommittedResult {
         let what = format!("OffsetFetch of group {}", self.config.group_id);
         let found = self.cluster.retrying(&what, self.config.request_timeout, || self.try_committed(&partitions));
-        let mut found = found.await?;
-        Ok(partitions.into_iter().map(|tp| found.remove_entry(&tp).unwrap_or((tp, Ok(None)))).collect())
+        let found = found.await?;
+        Ok(of_each(partitions, found))
     }
 
     async fn try_committed(&self, of: &[TopicPartition]) -> Result<Found> {
@@ -93,8 +93,20 @@ impl Calls {
         if result.as_ref().is_err_and(is_about_coordinator) {
             self.cluster.forget_coordinator(group, broker);
         }
+        // A topic that was created anew has another id.
+        let errors = result.iter().flat_map(BTreeMap::values).filter_map(|found| found.as_ref().err());
+        errors.for_each(|error| self.cluster.refresh_after(error));
         result
     }
+}
+
+/// One that the answer left out is not one with nothing committed: brokers say that, and its messages may be skipped then.
+fn of_each(partitions: Vec<TopicPartition>, mut found: Found) -> Vec<(TopicPartition, Result<Option<Committed>>)> {
+    let left_out = |tp| {
+        let text = format!("the broker left {tp} out of its answer to OffsetFetch: try again");
+        (tp, Err(Error::new(ErrorKind::Protocol, text)))
+    };
+    partitions.into_iter().map(|tp| found.remove_entry(&tp).unwrap_or_else(|| left_out(tp))).collect()
 }
 
 fn request(
@@ -199,5 +211,23 @@ impl Topics {
             return self.ids.get_key_value(name).map(|(name, _)| name);
         }
         self.ids.iter().find(|(_, known)| **known == id).map(|(name, _)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_the_answer_leaves_out_is_not_taken_for_one_with_nothing_committed() {
+        let tp = |n| TopicPartition::new("orders", n);
+        let partition = offset_fetch::ResponsePartition { committed_offset: -1, ..Default::default() };
+        let topic = offset_fetch::ResponseTopic { name: "orders".into(), partitions: vec![partition] };
+        let response = offset_fetch::OffsetFetchResponse { topics: vec![topic], ..Default::default() };
+        let topics = Topics { ids: BTreeMap::from([("orders".into(), TopicId::ZERO)]) };
+        let found = of_each(vec![tp(0), tp(1)], read("kitchen", &topics, response).unwrap());
+        let [(_, Ok(None)), (of, Err(error))] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(*of, tp(1));
+        assert!(!error.is_fatal() && error.to_string().contains("left orders-1 out"), "{error}");
     }
 }

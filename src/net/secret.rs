@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 /// A text that is shown nowhere: `Debug` prints `…`, there is no `Display`, and serde reads it but does not write it.
@@ -47,6 +48,21 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        // serde's own error would quote what is no text.
+        let text =
+            String::deserialize(deserializer).map_err(|_| D::Error::custom("a secret must be a text, in quotes"))?;
+        Ok(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn what_is_no_text_is_refused_without_being_quoted() {
+        assert_eq!(serde_json::from_str::<Secret>("\"123456\"").unwrap().expose(), "123456");
+        let error = serde_json::from_str::<Secret>("123456").unwrap_err().to_string();
+        assert!(error.contains("in quotes") && !error.contains("123456"), "{error}");
     }
 }

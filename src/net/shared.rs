@@ -1,7 +1,7 @@
 //! What a connection's callers and its driver share: the table of requests under way, what waits to be written, and
 //! the socket's writing half. Lock order: sink before table; neither is held across an await.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) driver: AtomicWaker,
     ended: Notify,
     next_id: AtomicI32,
+    /// The broker has answered something: it took this client, so that what breaks the stream from now on is no refusal.
+    answered: AtomicBool,
 }
 
 impl Shared {
@@ -61,6 +63,7 @@ impl Shared {
             driver: AtomicWaker::new(),
             ended: Notify::new(),
             next_id: AtomicI32::new(0),
+            answered: AtomicBool::new(false),
         };
         (Arc::new(shared), transport.reader)
     }
@@ -170,7 +173,8 @@ impl Shared {
 
     /// The stream failed.
     pub(super) fn lost(&self, error: std::io::Error, when: &str) -> Error {
-        let explained = self.tls.as_ref().and_then(|tls| tls.explain(&error, &self.peer));
+        let new = !self.answered.load(Ordering::Relaxed);
+        let explained = self.tls.as_ref().filter(|_| new).and_then(|tls| tls.explain(&error, &self.peer));
         explained.unwrap_or_else(|| {
             let message = format!("the connection to {} was lost{when}", self.peer);
             Error::new(ErrorKind::Connection, message).with_source(error)
@@ -201,6 +205,7 @@ impl Shared {
             table.under_way.pop_front()
         };
         if let Some(entry) = entry {
+            self.answered.store(true, Ordering::Relaxed);
             if let Some(time) = throttle::read(&frame, entry.throttle_at) {
                 self.mute(time);
             }

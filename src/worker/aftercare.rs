@@ -34,9 +34,10 @@ pub(crate) trait Aftercare<B>: fmt::Debug + Send + Sync + 'static {
     fn concerns(&self, record: &Record<B>) -> bool;
 
     /// Runs when the handler has ended and no attempt in place follows. The record counts as finished (or held, or stops
-    /// the subscription) when the future has ended; its key and its partition go on meanwhile. It must limit its own time:
-    /// a drain waits for it. It is dropped with the lane, and then the record comes again. An error is reported and
-    /// changes nothing else.
+    /// the subscription) when the future has ended; its key and its partition go on meanwhile. It must limit its own time. Once
+    /// its partition is taken away or the subscription stops it has two seconds more, at most half of what the drain waits;
+    /// then it is dropped and its record counts as finished: what it is to write must be on its way by then. It is dropped
+    /// with the lane too, and then the record comes again. An error is reported and changes nothing else.
     fn after(&self, record: Record<B>, ending: Ending) -> BoxFuture<'static, Result<()>>;
 }
 

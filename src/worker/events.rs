@@ -28,7 +28,8 @@ pub enum SubscriptionEvent {
         partitions: Vec<(Arc<str>, i32)>,
     },
     /// A handler has been running for longer than `stall_after` and holds back the commits of its partition. Told once
-    /// a message, and among the errors too; not while the subscription is paused.
+    /// a message, and among the errors too, which say so if the message has failed and no retry topic or dead letters have
+    /// taken it yet; not while the subscription is paused.
     Stalled {
         /// Its message's topic.
         topic: Arc<str>,

@@ -23,7 +23,11 @@ use crate::client::retry::Backoff;
 use crate::client::types::TopicPartition;
 use crate::env::Env;
 use crate::wire::records::RecordView;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
+
+/// How long aftercare goes on when its partition is taken away or the subscription stops; at most half of what the drain
+/// waits, so that a topic that acknowledges no answers does not make the next owner handle records again.
+const MAX_FAREWELL: Duration = Duration::from_secs(2);
 
 /// Aftercare of one record under way.
 pub(super) type Tending = BoxFuture<'static, Tended>;
@@ -50,7 +54,15 @@ where
         }
         let begun_ms = if care { self.env.wall_ms() } else { 0 };
         let backoff = Backoff::new(self.rules.plan.backoff);
-        Some(Kept { record: record.clone(), care, begun_ms, ended_ms: 0, backoff, passing: None, refused: 0 })
+        Some(Kept {
+            record: record.clone(),
+            care,
+            begun_ms,
+            ended_ms: 0,
+            backoff,
+            passing: None,
+            refused: Default::default(),
+        })
     }
 
     /// A record for its first attempt in place.
@@ -127,7 +139,8 @@ where
         let of = (kept.record.topic_partition().clone(), kept.record.offset());
         let ended_ms = if kept.ended_ms == 0 { self.env.wall_ms() } else { kept.ended_ms };
         let ending = Ending { begun_ms: kept.begun_ms, ended_ms, outcome, again };
-        let after = aftercare.after(kept.record, ending);
+        let assignment = kept.record.origin().assignment.clone();
+        let after = within(self.env.clone(), assignment, of.clone(), aftercare.after(kept.record, ending));
         let done = Done { tended: true, ..Ticket { key: None, ..ticket }.done(end) };
         self.tending.push(after.map(move |result| Tended { done, record: of, result }).boxed());
         Some(End::Tended)
@@ -154,6 +167,30 @@ where
                 self.shared.halt_for(error.clone());
                 End::Stopped
             }
+        }
+    }
+}
+
+/// Aftercare, until its partition is gone. What it wrote before that may be acknowledged still.
+async fn within(
+    env: Env,
+    assignment: Arc<Assignment>,
+    (tp, offset): (TopicPartition, i64),
+    after: BoxFuture<'static, Result<()>>,
+) -> Result<()> {
+    let over = pin!(async {
+        assignment.cancel.raised().await;
+        let now = env.now();
+        let left = assignment.drained_by().map(|limit| limit.saturating_duration_since(now) / 2);
+        let wait = left.map_or(MAX_FAREWELL, |left| left.min(MAX_FAREWELL));
+        env.sleep(wait).await;
+    });
+    match select(after, over).await {
+        Either::Left((result, _)) => result,
+        Either::Right(_) => {
+            let text = format!("receipts or error records of {tp} offset {offset} were not acknowledged");
+            let text = format!("{text} when its partition was taken away or the subscription stopped");
+            Err(Error::new(ErrorKind::Timeout, format!("{text}: they may still come, or be lost with this process")))
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::failure::HandlerError;
 use super::forward::Destination;
 use super::keys::KeyHash;
+use super::passing::Refusals;
 use super::record::{Assignment, Record};
 use super::scheduler::{Done, End, PartId};
 use crate::client::retry::Backoff;
@@ -54,8 +55,8 @@ pub(crate) struct Kept<B> {
     pub(crate) backoff: Backoff,
     /// It is handled no more: where it goes, and why.
     pub(crate) passing: Option<(Destination, Error)>,
-    /// How often in a row it was refused there in a way that hardly passes.
-    pub(crate) refused: u32,
+    /// How it was refused there in ways that hardly pass.
+    pub(super) refused: Refusals,
 }
 
 /// See the file's head.

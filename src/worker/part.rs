@@ -64,7 +64,7 @@ pub(crate) struct Part<B> {
     /// Handed out and not back.
     pub(crate) in_flight: u32,
     /// Those of them whose handlers have ended; nobody waits for them any more.
-    tended: u32,
+    pub(crate) tended: u32,
     /// In the scheduler's list of partitions to look at.
     pub(crate) listed: bool,
     queue: VecDeque<Queued<B>>,

@@ -1,14 +1,16 @@
 //! What a handler is given: one record, borrowed from its fetched batch, and where it came from.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::cancel::Cancel;
 use crate::client::fetch::FetchedBatch;
 use crate::client::types::{AssignmentEpoch, TopicPartition};
+use crate::env::lock;
 use crate::wire::records::{Batch, Cursor, HeaderIter, RecordView};
 
 /// What the worker needs of a fetched batch. The fetcher's type implements it, and tests' own do.
@@ -51,6 +53,10 @@ pub(crate) struct Assignment {
     pub(crate) epoch: AssignmentEpoch,
     /// Raised on revocation and stop.
     pub(crate) cancel: Cancel,
+    /// Until when what is under way is waited for then.
+    drained_by: OnceLock<Instant>,
+    /// Offsets whose handlers failed and that go to another topic.
+    passing: Mutex<BTreeSet<i64>>,
     /// The number of its topic among the subscription's.
     pub(crate) route: usize,
     /// Of a retry topic.
@@ -66,7 +72,33 @@ impl Assignment {
     }
 
     pub(crate) fn of(tp: TopicPartition, epoch: AssignmentEpoch, route: usize, delayed: Option<Delayed>) -> Arc<Self> {
-        Arc::new(Self { tp, epoch, cancel: Cancel::default(), route, delayed, closed: AtomicBool::new(false) })
+        let (cancel, drained_by, passing, closed) = Default::default();
+        Arc::new(Self { tp, epoch, cancel, drained_by, passing, route, delayed, closed })
+    }
+
+    /// It ends: its handlers are told, and what is under way is waited for until `limit`.
+    pub(super) fn end(&self, limit: Instant) {
+        self.drained_by.get_or_init(|| limit);
+        self.cancel.raise();
+    }
+
+    /// Until when what is under way is waited for, once it [ends](Self::end).
+    pub(super) fn drained_by(&self) -> Option<Instant> {
+        self.drained_by.get().copied()
+    }
+
+    /// A record is on its way to another topic now, or no longer.
+    pub(super) fn set_passing(&self, offset: i64, passing: bool) {
+        let mut all = lock(&self.passing);
+        if passing {
+            all.insert(offset)
+        } else {
+            all.remove(&offset)
+        };
+    }
+
+    pub(super) fn is_passing(&self, offset: i64) -> bool {
+        lock(&self.passing).contains(&offset)
     }
 
     /// Stops records that were taken but not started.

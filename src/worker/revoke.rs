@@ -70,10 +70,10 @@ where
             Owned::Running(running) => Some((tp.clone(), Some(running.id))),
         };
         let owned = partitions.iter().filter_map(as_owned).collect();
-        self.close(partitions);
         let now = self.env.now();
         let reserve = COMMIT_RESERVE.min(deadline.saturating_duration_since(now) / 2);
         let limit = (now + self.config.drain_timeout).min(deadline - reserve);
+        self.close(partitions, limit);
         self.revoking.push(Revocation { partitions: owned, limit, deadline, done, step: Step::Draining, left: 0 });
     }
 
@@ -91,8 +91,13 @@ where
                 continue;
             }
             if !waited {
-                let text = format!("{running} handlers still ran when their partitions were taken away");
-                self.warn(Error::new(ErrorKind::Timeout, format!("{text}: their records are handled again")));
+                let tended = self.tended_of(revocation);
+                let what = match running - tended {
+                    0 => format!("receipts or error records of {tended} records were not acknowledged"),
+                    handlers => format!("{handlers} handlers still ran"),
+                };
+                let text = format!("{what} when their partitions were taken away: their records are handled again");
+                self.warn(Error::new(ErrorKind::Timeout, text));
             }
             revocation.step = Step::Drained;
         }
@@ -148,6 +153,12 @@ where
     fn running_of(&self, revocation: &Revocation) -> u64 {
         let ids = revocation.partitions.iter().filter_map(|(_, id)| *id);
         self.shared.with(|s| ids.map(|id| u64::from(s.in_flight_of(id))).sum())
+    }
+
+    /// Those of them whose handlers have ended.
+    fn tended_of(&self, revocation: &Revocation) -> u64 {
+        let ids = revocation.partitions.iter().filter_map(|(_, id)| *id);
+        self.shared.with(|s| ids.map(|id| u64::from(s.tended_of(id))).sum())
     }
 
     /// Lets the partitions go and answers. What has been assigned anew meanwhile stays.

@@ -394,6 +394,11 @@ impl<B: Block> Scheduler<B> {
         self.part(id).map_or(0, |p| p.in_flight)
     }
 
+    /// Those of them whose handlers have ended and whose aftercare goes on.
+    pub(crate) fn tended_of(&self, id: PartId) -> u32 {
+        self.part(id).map_or(0, |p| p.tended)
+    }
+
     /// All records that may be handed out have been, and have ended.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.left == Some(0) && self.in_flight == 0

@@ -82,6 +82,10 @@ pub(crate) async fn positions<M: Membership, L: Log>(
     let with: Vec<_> = tps.iter().filter(|tp| committed.contains_key(tp)).cloned().collect();
     let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted, patience, &mut failed).await?;
     for tp in &with {
+        if !ends.contains_key(tp) {
+            // Without it nobody knows whether the offset can be believed.
+            failed.entry(tp.clone()).or_insert_with(|| missing(tp));
+        }
         if let (Some(c), Some(end)) = (committed.get(tp), ends.get(tp))
             && let Some(why) = disbelief(c, *end, log_id(tp))
         {

@@ -40,13 +40,13 @@ where
         self.forget(partitions);
     }
 
-    /// Hands out and fetches nothing more of these; their handlers are told.
-    pub(super) fn close(&mut self, partitions: &[TopicPartition]) {
+    /// Hands out and fetches nothing more of these; their handlers are told, and waited for until `limit`.
+    pub(super) fn close(&mut self, partitions: &[TopicPartition], limit: Instant) {
         for tp in partitions {
             if let Some(Owned::Running(running)) = self.owned.get_mut(tp) {
                 running.guard = None;
                 self.shared.with(|s| s.close(running.id));
-                running.assignment.cancel.raise();
+                running.assignment.end(limit);
             } else {
                 self.owned.remove(tp);
             }
@@ -77,12 +77,13 @@ where
         self.shared.halt();
         self.shared.with(|s| s.take_abandoned());
         let all: Vec<_> = self.owned.keys().cloned().collect();
-        self.close(&all);
+        let limit = self.env.now() + self.config.stop_timeout;
+        self.close(&all, limit);
         let unstarted: Vec<_> = all.into_iter().filter(|tp| !self.owned.contains_key(tp)).collect();
         // What came before was told among the errors.
         self.again = Again::default();
         let mut gone = false;
-        self.drain(&mut gone).await;
+        self.drain(limit, &mut gone).await;
         // Handlers of partitions that were taken away meanwhile are counted already, whether they have ended or not.
         let ours = |owned: &Owned| match owned {
             Owned::Running(running) => u64::from(self.shared.with(|s| s.in_flight_of(running.id))),
@@ -112,9 +113,8 @@ where
         }
     }
 
-    /// Waits for all running handlers, while the group goes on. `gone`: the membership has ended.
-    async fn drain(&mut self, gone: &mut bool) {
-        let limit = self.env.now() + self.config.stop_timeout;
+    /// Waits for all running handlers until `limit`, while the group goes on. `gone`: the membership has ended.
+    async fn drain(&mut self, limit: Instant, gone: &mut bool) {
         loop {
             for revocation in &mut self.revoking {
                 revocation.limit = revocation.limit.min(limit);

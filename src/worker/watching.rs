@@ -170,7 +170,8 @@ where
                     if let Some(began) = *since
                         && now.saturating_duration_since(began) >= limit
                     {
-                        stalls.push((tp.clone(), lowest, now - began));
+                        let passing = running.assignment.is_passing(lowest);
+                        stalls.push((tp.clone(), lowest, passing, now - began));
                         // Not again for the same record.
                         *since = None;
                     }
@@ -178,8 +179,14 @@ where
                 (Some(lowest), stands) => *stands = Some((lowest, Some(now))),
             }
         }
-        for (TopicPartition { topic, partition }, offset, running_for) in stalls {
-            let text = format!("the handler of {topic}-{partition} offset {offset} has not ended for {running_for:?}");
+        for (TopicPartition { topic, partition }, offset, passing, running_for) in stalls {
+            let text = if passing {
+                let failed =
+                    format!("{topic}-{partition} offset {offset} failed and is not in the topic it is to go to");
+                format!("{failed} {running_for:?} after it was taken")
+            } else {
+                format!("the handler of {topic}-{partition} offset {offset} has not ended for {running_for:?}")
+            };
             let text = format!("{text} (stall_after): it holds back the commits of its partition");
             self.warn(Error::new(ErrorKind::Timeout, text));
             self.shared.events.push(SubscriptionEvent::Stalled { topic, partition, offset, running_for });

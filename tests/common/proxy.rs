@@ -1,8 +1,9 @@
 //! A proxy between clients and one broker that stalls at a chosen moment: the n-th request of an API that one client sends
 //! is held, before the broker has it or before the client has the answer, and with it all that its connection carries
-//! after it. The broker's listener must name the proxy's port: see `Builder::listener_behind`.
+//! after it. The broker's listener must name the proxy's port: see `Builder::listener_behind`. And a plain one that counts.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -174,4 +175,23 @@ fn matching(shared: &Shared, frame: &[u8]) -> Option<(i32, Side, Arc<watch::Send
     let rule = rules.iter_mut().find(|rule| rule.left > 0 && rule.api == api && rule.client.as_bytes() == client)?;
     rule.left -= 1;
     (rule.left == 0).then(|| (correlation, rule.side, rule.stage.clone()))
+}
+
+/// Leads connections on to `address` and counts them.
+pub async fn counting(address: &str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let (counted, to) = (Arc::new(AtomicUsize::new(0)), address.to_owned());
+    let counts = counted.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            counts.fetch_add(1, Ordering::Relaxed);
+            let to = to.clone();
+            tokio::spawn(async move {
+                let mut broker = TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
+            });
+        }
+    });
+    (at, counted)
 }

@@ -291,6 +291,9 @@ async fn receipts_come_whatever_becomes_of_the_reply_topic() {
     let cluster = EmbeddedCluster::builder().brokers(3).topic("orders", 6).seed(5).start().await.unwrap();
     cluster.create_topic("orders_Reply", 6, &[]).unwrap();
     let sender = virtually(&cluster).await;
+    // This one is not started anew: it follows too.
+    let living = virtually(&cluster).await;
+    let counter = consumer(&living, "counter").await;
     for (round, count) in ["as it was", "made again", "shrunk", "larger"].into_iter().zip([6, 6, 1, 12]) {
         if round != "as it was" {
             assert!(cluster.delete_topic("orders_Reply"));
@@ -299,12 +302,13 @@ async fn receipts_come_whatever_becomes_of_the_reply_topic() {
         let receiver = virtually(&cluster).await;
         let kitchen = consumer(&receiver, "kitchen").await;
         for n in 0..6 {
-            let sent = sender.send("orders", format!("{round} {n}")).partition(n).receipt(2 * SOON);
-            let receipt = sent.await.unwrap_or_else(|e| panic!("{round} {n}: {e}"));
-            assert_eq!(receipt.outcome(), &Outcome::Ok);
+            let sent = sender.send("orders", format!("{round} {n}")).partition(n).receipts(2, 2 * SOON);
+            let receipts = sent.await.unwrap_or_else(|e| panic!("{round} {n}: {e}"));
+            assert!(receipts.iter().all(|receipt| receipt.outcome() == &Outcome::Ok), "{receipts:?}");
         }
         kitchen.stop().await.unwrap();
     }
+    counter.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,6 +334,8 @@ async fn what_cannot_come_back_is_refused_before_anything_is_sent() {
     let dispatcher = dispatcher(&cluster).await;
     let raw = dispatcher.send("orders", "x").envelope(Envelope::Raw).receipt(SOON).await.unwrap_err();
     assert_eq!(raw.kind(), ErrorKind::InvalidArgument);
+    let of_nobody = dispatcher.send("orders", "x").receipts(0, SOON).await.unwrap_err();
+    assert_eq!(of_nobody.kind(), ErrorKind::InvalidArgument);
     let long = "x".repeat(249);
     cluster.create_topic(&long, 1, &[]).unwrap();
     let error = dispatcher.send(&long, "x").receipt(SOON).await.unwrap_err();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dispatcher::embedded::{Api, EmbeddedCluster, Fault, Network};
+use dispatcher::embedded::{Api, EmbeddedCluster, ErrorCode, Fault, Network};
 use dispatcher::{
     Builder, CallbackError, Dispatcher, Envelope, Error, ErrorKind, Message, OnFailure, Outcome, Receipt, RetryPolicy,
 };
@@ -257,6 +257,33 @@ async fn a_retried_message_is_answered_once_at_its_end_and_its_dead_letter_asks_
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_failures_at_once_ask_once_for_the_topic_that_they_need() {
+    let cluster = cluster().await;
+    let ours = dispatcher(&cluster).await;
+    let kitchen = ours.subscribe("orders", handle).group("kitchen").concurrency(64).publish_errors(true);
+    let kitchen = kitchen.start().await.unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    cluster.observe(move |request| {
+        count.fetch_add(usize::from(request.api == Api::CreateTopics), Ordering::Relaxed);
+    });
+    cluster.inject(Fault::on(Api::CreateTopics).always().delay(SECOND));
+    let theirs = dispatcher(&cluster).await;
+    let topic = theirs.topic("orders").await.unwrap();
+    let mut sent = Vec::new();
+    for n in 0..64 {
+        sent.push(topic.send(format!("bad {n}")).enqueue().await.unwrap());
+    }
+    for sent in sent {
+        sent.await.unwrap();
+    }
+    tokio::time::sleep(5 * SECOND).await;
+    assert_eq!((0..12).map(|partition| cluster.records("orders_ERR", partition).len()).sum::<usize>(), 64);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    kitchen.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn watchers_that_never_end_cost_themselves_only() {
     /// Counts the handlers that were dropped.
     struct Dropped(Arc<AtomicUsize>);
@@ -332,4 +359,38 @@ async fn ten_thousand_wait_at_once_and_those_without_an_answer_are_told_in_time(
         }
     }
     kitchen.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_receipt_of_a_message_that_is_known_to_have_failed_is_waited_for() {
+    let cluster = cluster().await;
+    let ours = dispatcher(&cluster).await;
+    ours.send("orders", "known").partition(0).await.unwrap();
+    cluster.inject(Fault::on(Api::Produce).error(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    let mut pending = ours.send("orders", "x").partition(0).receipt(SOON).enqueue().await.unwrap();
+    let failed = pending.acknowledged().await.unwrap_err();
+    assert_ne!(failed.kind(), ErrorKind::MaybeWritten);
+    let began = Instant::now();
+    let error = pending.receipts().await.unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), (failed.kind(), failed.to_string()));
+    assert!(began.elapsed() < SLACK, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_reply_topic_that_acknowledges_nothing_and_no_message_comes_again() {
+    let cluster = cluster().await;
+    let (ours, theirs) = (dispatcher(&cluster).await, dispatcher(&cluster).await);
+    let kitchen = theirs.subscribe("orders", handle).group("kitchen").start().await.unwrap();
+    let _ = ours.send("orders", "known").partition(0).receipt(SOON).await.unwrap();
+    (0..10).for_each(|partition| cluster.pause_replication("orders_Reply", partition));
+    let mut pending = ours.send("orders", "x").partition(0).receipt(6 * SOON).enqueue().await.unwrap();
+    pending.acknowledged().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    let began = Instant::now();
+    kitchen.stop().await.unwrap();
+    assert!(began.elapsed() < 3 * SECOND, "{:?}", began.elapsed());
+    assert_eq!(cluster.committed("kitchen:orders", "orders", 0), Some(2));
+    // It is on its way all the same.
+    (0..10).for_each(|partition| cluster.resume_replication("orders_Reply", partition));
+    assert_eq!(pending.receipts().await.unwrap().len(), 1);
 }

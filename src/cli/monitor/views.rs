@@ -136,17 +136,26 @@ impl Pace {
 
 /// A partition's mark at this time.
 pub(super) fn mark(state: &State, group: &Group, p: &SeenPartition, now_ms: i64) -> Option<Mark> {
-    group.track(p)?.stuck_ms(now_ms, &state.settings)?;
-    Some(match (&p.owner, p.finished_ahead) {
-        // While a group deals its partitions out anew nobody owns any.
-        (None, _) if matches!(group.seen.state.as_str(), "Stable" | "Empty" | "Dead") => Mark::NoOwner,
-        (_, true) => Mark::Held,
-        (_, false) => Mark::Stuck,
-    })
+    let track = group.track(p)?;
+    // A delay is no reason for having no owner.
+    if has_no_owner(group, p) {
+        let since = track.behind_since_ms?;
+        return (now_ms - since >= state.settings.stuck_after_ms).then_some(Mark::NoOwner);
+    }
+    track.stuck_ms(now_ms, &state.settings)?;
+    Some(if p.finished_ahead { Mark::Held } else { Mark::Stuck })
 }
 
-/// Until when a partition that stands still is meant to.
+/// While a group deals its partitions out anew nobody owns any, and that says nothing.
+fn has_no_owner(group: &Group, p: &SeenPartition) -> bool {
+    p.owner.is_none() && matches!(group.seen.state.as_str(), "Stable" | "Empty" | "Dead")
+}
+
+/// Until when a partition that stands still is meant to. One that nobody owns will not go on then.
 fn delay(group: &Group, p: &SeenPartition, now_ms: i64) -> Option<i64> {
+    if has_no_owner(group, p) {
+        return None;
+    }
     group.track(p)?.delayed_until_ms(now_ms)
 }
 
@@ -289,5 +298,38 @@ pub(super) fn go_lag(state: &State, group: &str, topic: &str, now_ms: i64) -> Re
     match lags.peek() {
         Some(_) => Ok(lags.sum::<i64>().to_string()),
         None => unknown(format!("group {group:?} has committed nothing of topic {topic:?} and owns none of it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::seen::{Owner, Seen};
+    use super::super::state::Settings;
+    use super::*;
+
+    #[test]
+    fn a_delayed_partition_that_nobody_owns_has_no_owner() {
+        let p = |owner| SeenPartition {
+            topic: "t".into(),
+            log_end: 4,
+            lag: 4,
+            owner,
+            waits_until_ms: Some(600_000),
+            ..SeenPartition::default()
+        };
+        let status = |group: &str, owner: Option<Owner>| {
+            let mut state = State::new(Settings { interval_ms: 5_000, history_ms: 3_600_000, stuck_after_ms: 30_000 });
+            for now in [0, 30_000] {
+                let seen = Seen { state: group.into(), members: 1, partitions: vec![p(owner.clone())] };
+                state.observe(now, vec![("g".into(), Ok(seen))]);
+            }
+            let detail = detail(&state, "g", 30_000).unwrap();
+            let partition = &detail.topics[0].partitions[0];
+            (detail.summary.status, partition.status, partition.delayed_until_ms)
+        };
+        assert_eq!(status("Empty", None), (Status::NoOwner, Status::NoOwner, None));
+        let delayed = (Status::Delayed, Status::Delayed, Some(600_000));
+        assert_eq!(status("Stable", Some(Owner::default())), delayed);
+        assert_eq!(status("PreparingRebalance", None), delayed, "it deals them out anew");
     }
 }

@@ -140,6 +140,13 @@ impl Cluster {
         self.0.core.coordinators.forget(group, broker);
     }
 
+    /// Asks for metadata soon if that may mend this error, which an answer has for a part of what it was asked for.
+    pub(crate) fn refresh_after(&self, error: &Error) {
+        if retrying::leaders_moved(error) {
+            self.refresh();
+        }
+    }
+
     /// Tries until it succeeds, fails for good, or `limit` is over; see [`retrying`].
     pub(crate) async fn retrying<T, F>(&self, what: &str, limit: Duration, attempt: impl FnMut() -> F) -> Result<T>
     where
@@ -198,6 +205,10 @@ fn none_answered(what: &str, reasons: Vec<Error>) -> Error {
         return only.clone();
     }
     let kind = match reasons.first() {
+        // Those that answered let nobody in.
+        _ if reasons.iter().any(Error::is_refusal) => {
+            reasons.iter().find(|e| e.is_refusal()).map_or(ErrorKind::Connection, Error::kind)
+        }
         // All agree on something better than "unreachable", such as a wrong protocol.
         Some(first) if reasons.iter().all(|e| e.kind() == first.kind()) => first.kind(),
         _ => ErrorKind::Connection,

@@ -46,6 +46,8 @@ struct Present {
     /// Failed attempts ever, and the last one's error.
     failures: u64,
     error: Option<Error>,
+    /// Whom the error is of: at another address somebody else may answer.
+    failed_at: Option<Arc<BrokerMeta>>,
 }
 
 struct Opening {
@@ -72,7 +74,7 @@ impl Slot {
     fn take_refusal(&self) -> Option<Error> {
         let mut present = lock(&self.present);
         let refusal = present.connection.as_ref()?.1.refusal()?;
-        present.connection = None;
+        present.failed_at = present.connection.take().map(|(at, _)| at);
         present.failures += 1;
         present.error = Some(refusal.clone());
         Some(refusal)
@@ -116,10 +118,14 @@ impl Pool {
             opening.not_before = env.now() + env.random(|rng| opening.refused.next(rng));
             return Err(refusal);
         }
-        if let Some(refusal) = lock(&slot.present).error.as_ref().filter(|e| e.is_refusal())
-            && env.now() < opening.not_before
+        if let Present { error: Some(refusal), failed_at: Some(at), .. } = &*lock(&slot.present)
+            && refusal.is_refusal()
         {
-            return Err(refusal.clone());
+            if at.host != broker.host || at.port != broker.port {
+                opening.not_before = env.now();
+            } else if env.now() < opening.not_before {
+                return Err(refusal.clone());
+            }
         }
         env.sleep_until(opening.not_before).await;
         let opened = Connection::open(env, &broker.host, broker.port, connections).await;
@@ -141,6 +147,7 @@ impl Pool {
                 present.connection = None;
                 present.failures += 1;
                 present.error = Some(error.clone());
+                present.failed_at = Some(broker.clone());
             }
         }
         opened
@@ -150,7 +157,9 @@ impl Pool {
     pub(super) fn adopt(&self, broker: &Arc<BrokerMeta>, use_: Use, connection: Connection) {
         let slot = lock(&self.slots).entry((broker.id, use_)).or_default().clone();
         if slot.open_connection(broker).is_none() {
-            lock(&slot.present).connection = Some((broker.clone(), connection));
+            let mut present = lock(&slot.present);
+            present.connection = Some((broker.clone(), connection));
+            present.error = None;
         }
     }
 

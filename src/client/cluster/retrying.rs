@@ -47,7 +47,8 @@ where
     }
 }
 
-fn leaders_moved(error: &Error) -> bool {
+/// Whether newer metadata may mend it.
+pub(super) fn leaders_moved(error: &Error) -> bool {
     match error.code() {
         None => error.kind() == ErrorKind::Connection,
         Some(code) => matches!(

@@ -27,8 +27,8 @@ pub(crate) use topic::{Choice, ProducerTopic};
 
 use crate::client::backend::Backend;
 use crate::client::cluster::Cluster;
-use crate::client::topology::Topology;
-use crate::client::types::{TopicName, TopicPartition};
+use crate::client::topology::{TopicMeta, Topology};
+use crate::client::types::{TopicId, TopicName, TopicPartition};
 use crate::env::lock;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -67,12 +67,10 @@ impl Producer {
     /// A handle to a topic, which must exist. Waits for metadata the first time. Cancel-safe.
     pub(crate) async fn topic(&self, name: &str) -> Result<ProducerTopic> {
         let known = lock(&self.core.topics).get(name).cloned();
-        let topic = match known {
-            Some(topic) => topic.latest().clone(),
-            None => {
-                let meta = self.core.cluster.topic(name).await?;
-                self.core.topic(&meta.name, meta.partitions.len())
-            }
+        let topic = match (known, self.core.cluster.topology().topic(name)) {
+            (_, Some(meta)) => self.core.topic(meta),
+            (Some(topic), None) => topic,
+            (None, None) => self.core.topic(&*self.core.cluster.topic(name).await?),
         };
         if self.core.shared.is_closed() {
             return Err(closed());
@@ -108,42 +106,54 @@ impl Producer {
 
 impl Core {
     fn queues(&self) -> Vec<Arc<PartitionQueue>> {
-        lock(&self.topics).values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
+        lock(&self.topics).values().flat_map(|topic| topic.queues().cloned()).collect()
     }
 
-    /// The topic with at least `count` partitions; queues it has already are kept.
-    fn topic(&self, name: &TopicName, count: usize) -> Arc<Topic> {
+    /// The topic as `meta` has it. Queues are kept; what waits in those of partitions that are gone fails.
+    fn topic(&self, meta: &TopicMeta) -> Arc<Topic> {
         static IDS: AtomicU64 = AtomicU64::new(1);
+        let (name, id) = (&meta.name, meta.id);
         let mut topics = lock(&self.topics);
         let old = topics.get(name).cloned();
-        let kept: &[Arc<PartitionQueue>] = old.as_ref().map_or(&[], |topic| &topic.partitions);
+        let before = old.as_ref().map_or(0, |topic| topic.partitions.len());
+        // The partitions of one topic never become fewer: such an answer is an old one. Without ids it is a new topic,
+        // for the old one would have kept its partitions in the metadata.
+        let is_other = old.as_ref().is_none_or(|topic| topic.id != id || id == TopicId::ZERO);
+        let count = if is_other { meta.partitions.len() } else { meta.partitions.len().max(before) };
         if let Some(old) = &old
-            && kept.len() >= count
+            && (old.id, before) == (id, count)
         {
             return old.clone();
         }
-        let first_id = IDS.fetch_add((count - kept.len()) as u64, Ordering::Relaxed);
-        let added = (kept.len()..count).zip(first_id..).map(|(number, id)| {
+        let mut queues: Vec<_> = old.iter().flat_map(|topic| topic.queues().cloned()).collect();
+        let first_id = IDS.fetch_add(count.saturating_sub(queues.len()) as u64, Ordering::Relaxed);
+        queues.extend((queues.len()..count).zip(first_id..).map(|(number, id)| {
             let tp = TopicPartition::new(name.clone(), number as i32);
             let client = self.backend.partition(&tp);
             PartitionQueue::new(id, tp, self.shared.clone(), client)
-        });
-        let partitions = kept.iter().cloned().chain(added).collect();
-        let topic = Arc::new(Topic::new(name.clone(), partitions));
+        }));
+        let spare = queues.split_off(count);
+        let topic = Arc::new(Topic::new(name.clone(), id, queues.into(), spare.into()));
         if let Some(old) = &old {
             let _only_here_and_locked = old.successor.set(topic.clone());
         }
         topics.insert(name.clone(), topic.clone());
+        // Locked still, so that of two changes the later one counts.
+        if !self.shared.is_closed() {
+            topic.partitions.iter().skip(before).for_each(|queue| queue.reopen());
+        }
+        for queue in topic.spare.iter().take(before.saturating_sub(count)) {
+            let text = format!("topic {name} was made again and has {count} partitions now: send it again");
+            queue.shut(Error::new(ErrorKind::NotWritten, text));
+        }
         topic
     }
 
-    /// Takes in what the cluster has become: topics may have more partitions.
-    fn grow(&self, topology: &Topology) {
+    /// Takes in what the cluster has become: topics may have more partitions, or be new ones with fewer.
+    fn follow(&self, topology: &Topology) {
         let names: Vec<TopicName> = lock(&self.topics).keys().cloned().collect();
-        for name in names {
-            if let Some(meta) = topology.topic(&name) {
-                self.topic(&name, meta.partitions.len());
-            }
+        for meta in names.iter().filter_map(|name| topology.topic(name)) {
+            self.topic(meta);
         }
     }
 
@@ -164,7 +174,7 @@ async fn watch(core: Weak<Core>, mut changes: crate::env::watch::Receiver<Arc<To
     while changes.changed().await.is_ok() {
         let topology = changes.borrow_and_update().clone();
         let Some(core) = core.upgrade() else { return };
-        core.grow(&topology);
+        core.follow(&topology);
     }
 }
 

@@ -197,6 +197,11 @@ impl PartitionQueue {
         }
     }
 
+    /// Takes records in again, if it was shut.
+    pub(super) fn reopen(&self) {
+        lock(&self.state).shut = None;
+    }
+
     /// The next batch for the broker `owner`, if it may be sent now. Compresses and stamps it.
     pub(crate) fn take(self: &Arc<Self>, now: Instant, owner: i32) -> Take {
         let mut dead = Dead::default();

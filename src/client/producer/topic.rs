@@ -6,23 +6,38 @@ use std::sync::{Arc, OnceLock};
 use super::Core;
 use super::delivery::Delivery;
 use super::queue::{PartitionQueue, RecordParts, Refused};
-use crate::client::types::TopicName;
+use crate::client::types::{TopicId, TopicName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::partitioner::next_sticky;
 use crate::wire::records::{HEADER_LEN, max_record_len};
 
-/// The queues of one topic. When it gets more partitions, a successor takes over that contains these.
+/// The queues of one topic. When it gets more partitions, or is made again, a successor takes over that contains these.
 pub(super) struct Topic {
     pub(super) name: TopicName,
+    /// Zero if the broker is too old to tell.
+    pub(super) id: TopicId,
     pub(super) partitions: Box<[Arc<PartitionQueue>]>,
+    /// Those of partitions that a topic of this name once had, shut. They know which sequence numbers are used up, in case
+    /// the partitions come back.
+    pub(super) spare: Box<[Arc<PartitionQueue>]>,
     /// Where records without a key go at present.
     sticky: AtomicU32,
     pub(super) successor: OnceLock<Arc<Topic>>,
 }
 
 impl Topic {
-    pub(super) fn new(name: TopicName, partitions: Box<[Arc<PartitionQueue>]>) -> Self {
-        Self { name, partitions, sticky: AtomicU32::new(0), successor: OnceLock::new() }
+    pub(super) fn new(
+        name: TopicName,
+        id: TopicId,
+        partitions: Box<[Arc<PartitionQueue>]>,
+        spare: Box<[Arc<PartitionQueue>]>,
+    ) -> Self {
+        Self { name, id, partitions, spare, sticky: AtomicU32::new(0), successor: OnceLock::new() }
+    }
+
+    /// All, by their partition.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &Arc<PartitionQueue>> {
+        self.partitions.iter().chain(&self.spare)
     }
 
     /// The present form of the topic.
@@ -102,23 +117,37 @@ impl ProducerTopic {
     fn place(&self, choice: Choice, parts: &RecordParts<'_>, size: usize) -> Result<Delivery> {
         let shared = &self.core.shared;
         let timestamp = parts.timestamp.unwrap_or_else(|| shared.env.wall_ms());
-        let topic = self.topic.latest();
-        let placed = match (choice, parts.key) {
-            (Choice::Partition(number), _) => self.known(topic, i64::from(number)),
+        loop {
+            let topic = self.topic.latest();
+            let appended = self.place_in(topic, choice, parts, timestamp, size);
+            // A partition that just went: the topic's successor says where the record goes instead.
+            if appended.is_ok() || Arc::ptr_eq(topic, self.topic.latest()) {
+                return appended.inspect_err(|_| shared.budget.give_back(size));
+            }
+        }
+    }
+
+    fn place_in(
+        &self,
+        topic: &Topic,
+        choice: Choice,
+        parts: &RecordParts<'_>,
+        timestamp: i64,
+        size: usize,
+    ) -> Result<Delivery> {
+        let queue = match (choice, parts.key) {
+            (Choice::Partition(number), _) => self.known(topic, i64::from(number))?,
             (_, Some(key)) => {
                 let count = topic.partitions.len() as u32;
-                self.known(topic, i64::from(shared.config.partitioner.0.partition(key, count)))
+                self.known(topic, i64::from(self.core.shared.config.partitioner.0.partition(key, count)))?
             }
-            (_, None) => {
-                return self.stick(topic, parts, timestamp, size).inspect_err(|_| shared.budget.give_back(size));
-            }
+            (_, None) => return self.stick(topic, parts, timestamp, size),
         };
-        let appended = placed.and_then(|queue| match queue.append(parts, timestamp, size, true) {
+        match queue.append(parts, timestamp, size, true) {
             Ok(delivery) => Ok(delivery),
             Err(Refused::Shut(error)) => Err(error),
             Err(Refused::NoBatch) => Err(closed()),
-        });
-        appended.inspect_err(|_| shared.budget.give_back(size))
+        }
     }
 
     fn known<'a>(&self, topic: &'a Topic, number: i64) -> Result<&'a Arc<PartitionQueue>> {

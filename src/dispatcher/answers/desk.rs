@@ -201,7 +201,7 @@ impl Inner {
         else {
             return;
         };
-        let Some(watcher) = self.watched.told(id, group) else { return };
+        let Some(watcher) = self.watched.told(self.env.now(), id, group) else { return };
         let Some(error) = CallbackError::of(&message) else { return };
         self.calls.begin(&self.env, watcher, error).await;
     }

@@ -117,7 +117,8 @@ pub struct SendForReceipt<'a>(SendForReceipts<'a>);
 /// Awaited, it is sent and resolves to a [`Receipt`] of each of so many groups, in the order of their coming.
 ///
 /// # Errors
-/// As with [`SendForReceipt`].
+/// As with [`SendForReceipt`]; [`ErrorKind::InvalidArgument`] for receipts of no group, and nothing is sent then: a message
+/// that nobody is to answer is awaited itself.
 #[derive(Debug)]
 #[must_use = "a message is sent when it is awaited or enqueued"]
 pub struct SendForReceipts<'a> {
@@ -149,8 +150,12 @@ impl<'a> SendForReceipts<'a> {
     /// As [`SendForReceipt::enqueue`].
     ///
     /// # Errors
-    /// As with [`SendMessage::enqueue`].
+    /// As with [`SendMessage::enqueue`]; [`ErrorKind::InvalidArgument`] for receipts of no group.
     pub async fn enqueue(self) -> Result<PendingReceipts> {
+        if self.groups == 0 {
+            let text = "receipts of no group were asked for: use 1 or more, or send the message without";
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
         let time = Time::begin(self.message.dispatcher().env(), self.timeout);
         let (delivery, expected) = self.message.enqueue_for_receipts(&time).await?;
         Ok(PendingReceipts { delivery, acknowledged: None, expected, came: Vec::new(), groups: self.groups, time })
@@ -164,9 +169,7 @@ impl<'a> IntoFuture for SendForReceipt<'a> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let first = self.enqueue().await?.receipts().await?.into_iter().next();
-            first.ok_or_else(|| {
-                Error::new(ErrorKind::InvalidArgument, "receipts of no group were asked for: use 1 or more")
-            })
+            first.ok_or_else(|| Error::new(ErrorKind::Closed, "its receipt was not kept: send it again"))
         })
     }
 }
@@ -216,6 +219,12 @@ impl PendingReceipts {
     /// # Errors
     /// As with [`SendForReceipt`]. Dropped before it ends, the receipts are forgotten.
     pub async fn receipts(mut self) -> Result<Vec<Receipt>> {
+        // Of what was never written no receipt comes.
+        if let Some(Err(error)) = &self.acknowledged
+            && error.kind() != ErrorKind::MaybeWritten
+        {
+            return Err(error.clone());
+        }
         while self.came.len() < self.groups {
             tokio::select! { biased;
                 receipt = self.expected.receipts.recv() => match receipt {

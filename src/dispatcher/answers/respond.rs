@@ -1,6 +1,8 @@
 //! The consumers' side: once a handler has ended for good, its message's sender is told, if it asked for that. An answer
 //! is acknowledged before its record counts as finished, so that no crash can lose it: whoever handles the record again
-//! answers again. A record that goes to a retry topic is answered there, at the end of its last attempt.
+//! answers again. It is given a limited time for that, the less of it while partitions are taken away or at a stop
+//! (`worker/follow.rs`): then it may be on its way only. A record that goes to a retry topic is answered there, at the end
+//! of its last attempt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +12,9 @@ use futures_util::future::{BoxFuture, join};
 
 use super::desk::Helper;
 use crate::client::fetch::FetchedBatch;
-use crate::client::producer::{Choice, RecordParts};
+use crate::client::producer::{Choice, ProducerTopic, RecordParts};
 use crate::dispatcher::Dispatcher;
+use crate::dispatcher::making::HelperTopic;
 use crate::dispatcher::message::Message;
 use crate::envelope::{self, Answer, Place, Wishes};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,14 +72,22 @@ impl Responder {
     async fn tell(&self, message: &Message, answer: &Answer<'_>, helper: Helper, place: Option<Place>) -> Result<()> {
         let Some(place) = place else { return Ok(()) };
         let name = helper.of(&answer.topic)?;
-        let sent = self.dispatcher.env().timeout(LIMIT, self.send(message, answer, helper, &name, place)).await;
+        let sending = async {
+            let send = || self.send(message, answer, helper, &name, place);
+            match send().await {
+                // Its partition is gone, for the topic was made again with fewer.
+                Err(error) if error.kind() == ErrorKind::NotWritten && error.code().is_none() => send().await,
+                sent => sent,
+            }
+        };
+        let sent = self.dispatcher.env().timeout(LIMIT, sending).await;
         let sent = sent.unwrap_or_else(|| {
             Err(Error::new(ErrorKind::Timeout, format!("{name} did not acknowledge it within {LIMIT:?}")))
         });
         sent.map_err(|e| {
-            if matches!(e.kind(), ErrorKind::Timeout | ErrorKind::UnknownTopic) {
-                // Somebody may have removed it: the next answer makes it again.
-                self.dispatcher.forget_topic(&name);
+            if e.kind() == ErrorKind::Timeout {
+                // Somebody may have removed it: once metadata say so, the next answer makes it again.
+                self.dispatcher.cluster().refresh();
             }
             let what = if helper == Helper::Errors { "an error record" } else { "a receipt" };
             let kind = e.kind();
@@ -92,7 +103,13 @@ impl Responder {
         name: &str,
         place: Place,
     ) -> Result<()> {
-        let topic = self.dispatcher.helper_producer(name).await?;
+        let own = HelperTopic::of_answers(name);
+        let mut topic = self.dispatcher.helper_producer(&own).await?;
+        if let Place::Partition(p) = place
+            && p >= topic.partitions() as i32
+        {
+            topic = self.look_again(&topic).await?;
+        }
         let choice = match place {
             // A sender's partition that is not there would be no reason to keep from everybody else.
             Place::Partition(p) if p < topic.partitions() as i32 => Choice::Partition(p),
@@ -102,7 +119,7 @@ impl Responder {
         if let Some(sent) = message.go() {
             let text = envelope::encode_go(&answer.to_go(sent, topic.name()));
             let parts = RecordParts { timestamp, key: message.key(), value: Some(text.as_bytes()), headers: &[] };
-            return topic.append(choice, &parts).await?.await.map(|_| ());
+            return self.dispatcher.delivered(&own, topic.append(choice, &parts).await?).await;
         }
         let ours = answer.to_headers();
         let mut headers: Vec<(&str, Option<&[u8]>)> =
@@ -115,7 +132,16 @@ impl Responder {
             headers.extend(message.user_headers().filter_map(text));
         }
         let parts = RecordParts { timestamp, key, value, headers: &headers };
-        topic.append(choice, &parts).await?.await.map(|_| ())
+        self.dispatcher.delivered(&own, topic.append(choice, &parts).await?).await
+    }
+
+    /// The topic as metadata have it now: it may have got the partition.
+    async fn look_again(&self, topic: &ProducerTopic) -> Result<ProducerTopic> {
+        let name = topic.name();
+        if let Err(error) = self.dispatcher.cluster().refresh_now().await {
+            tracing::debug!(target: "dispatcher", %error, topic = &**name, "no fresh metadata of a helper topic");
+        }
+        self.dispatcher.open_topic(name).await
     }
 }
 

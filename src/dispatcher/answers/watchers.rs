@@ -2,7 +2,7 @@
 //! other one more than a moment. So many run at once, and while they do, failures wait in Kafka; one that is slow gives its
 //! place to the next and goes on beside them; and there is an end to how long and how many may do so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::callback_error::{CallbackError, Watcher};
 use crate::env::{Env, lock};
 use crate::envelope::MessageId;
 
-/// Messages watched at once; beyond, the oldest is watched no longer.
+/// Messages watched at once; beyond, the one whose time ends first is watched no longer.
 const MAX_WATCHED: usize = 100_000;
 /// Groups whose failures a watcher hears of, for one message.
 const MAX_GROUPS: usize = 1_000;
@@ -33,10 +33,24 @@ pub(super) struct Watched(Mutex<Book>);
 
 #[derive(Default)]
 struct Book {
-    /// With the groups whose failure was told.
-    by_id: BTreeMap<MessageId, (Watcher, Vec<String>)>,
-    /// Until when; in the order of registration.
-    ends: VecDeque<(Instant, MessageId)>,
+    by_id: BTreeMap<MessageId, Entry>,
+    /// The same, by their ends.
+    ends: BTreeSet<(Instant, MessageId)>,
+}
+
+struct Entry {
+    end: Instant,
+    watcher: Watcher,
+    /// The groups whose failure was told.
+    told: Vec<String>,
+}
+
+impl Book {
+    fn remove(&mut self, id: MessageId) {
+        if let Some(entry) = self.by_id.remove(&id) {
+            self.ends.remove(&(entry.end, id));
+        }
+    }
 }
 
 impl Watched {
@@ -44,26 +58,31 @@ impl Watched {
     pub(super) fn add(self: &Arc<Self>, now: Instant, id: MessageId, watcher: Watcher, length: Duration) -> Watching {
         let end = now.checked_add(length).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
         let mut book = lock(&self.0);
-        while let Some((end, oldest)) = book.ends.front().copied()
+        while let Some((end, first)) = book.ends.first().copied()
             && (end <= now || book.ends.len() >= MAX_WATCHED)
         {
-            book.ends.pop_front();
-            book.by_id.remove(&oldest);
+            book.remove(first);
         }
-        book.by_id.insert(id, (watcher, Vec::new()));
-        book.ends.push_back((end, id));
+        // Of one that is watched twice, the later watcher hears.
+        book.remove(id);
+        book.by_id.insert(id, Entry { end, watcher, told: Vec::new() });
+        book.ends.insert((end, id));
         Watching { id, watched: Arc::downgrade(self) }
     }
 
     /// Who is to hear that this group failed with a message. Once: a redelivered message fails again.
-    pub(super) fn told(&self, id: MessageId, group: String) -> Option<Watcher> {
-        match lock(&self.0).by_id.get_mut(&id) {
-            Some((watcher, told)) if told.len() < MAX_GROUPS && !told.contains(&group) => {
-                told.push(group);
-                Some(watcher.clone())
-            }
-            _ => None,
+    pub(super) fn told(&self, now: Instant, id: MessageId, group: String) -> Option<Watcher> {
+        let mut book = lock(&self.0);
+        let entry = book.by_id.get_mut(&id)?;
+        if entry.end <= now {
+            book.remove(id);
+            return None;
         }
+        if entry.told.len() >= MAX_GROUPS || entry.told.contains(&group) {
+            return None;
+        }
+        entry.told.push(group);
+        Some(entry.watcher.clone())
     }
 }
 
@@ -84,12 +103,7 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         let Some(watched) = self.watched.upgrade() else { return };
-        let mut book = lock(&watched.0);
-        book.by_id.remove(&self.id);
-        // It was among the last to come.
-        if let Some(at) = book.ends.iter().rposition(|(_, id)| *id == self.id) {
-            book.ends.remove(at);
-        }
+        lock(&watched.0).remove(self.id);
     }
 }
 
@@ -138,4 +152,34 @@ fn keep(slow: &mut VecDeque<oneshot::Sender<()>>, one: oneshot::Sender<()>) {
         slow.pop_front();
     }
     slow.push_back(one);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods)] // Only a beginning to count from.
+    fn a_watch_ends_at_its_time_whatever_was_watched_before_it() {
+        let (watched, start, second) = (Arc::new(Watched::default()), Instant::now(), Duration::from_secs(1));
+        let watch = |now: Instant, id: u128, length| {
+            watched.add(now, MessageId::from_random(id), Watcher::new(|_| std::future::ready(())), length).keep();
+        };
+        let hears = |now: Instant, id: u128, group: &str| {
+            watched.told(now, MessageId::from_random(id), group.to_owned()).is_some()
+        };
+        watch(start, 1, 1_000 * second);
+        (2..10).for_each(|id| watch(start, id, 10 * second));
+        assert!(hears(start + 9 * second, 2, "kitchen"));
+        assert!(!hears(start + 9 * second, 2, "kitchen"), "once");
+        assert!(hears(start + 9 * second, 2, "bar"));
+        assert!(!hears(start + 10 * second, 3, "kitchen"), "over");
+        watch(start + 20 * second, 10, second);
+        let left = lock(&watched.0).by_id.len();
+        assert_eq!((left, lock(&watched.0).ends.len()), (2, 2), "a long one keeps no shorter ones");
+        assert!(hears(start + 20 * second, 1, "kitchen"));
+        let unsent = watched.add(start, MessageId::from_random(11), Watcher::new(|_| std::future::ready(())), second);
+        drop(unsent);
+        assert_eq!(lock(&watched.0).ends.len(), 2);
+    }
 }

@@ -92,6 +92,19 @@ fn tls_by_kafkas_names_becomes_settings() {
 }
 
 #[test]
+fn a_file_wins_over_what_was_trusted_before() {
+    let mut config =
+        Config { tls: Some(Tls::new().roots_file("/old/ca.pem").danger_accept_any_certificate()), ..Config::default() };
+    let pem = PEM.replace('\n', "\\n");
+    let text = format!(
+        "security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.certificates={pem}\n\
+         dispatcher.danger.accept.any.certificate=false\n"
+    );
+    config.apply_properties(&text).unwrap();
+    assert_eq!(config.tls, Some(Tls::new().roots_pem(PEM.trim())));
+}
+
+#[test]
 fn stores_that_cannot_be_read_name_the_property_the_path_and_the_way_out() {
     let jks = scratch("store.jks", b"\xfe\xed\xfe\xed");
     let encrypted = scratch("encrypted.pem", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\ns3cret");

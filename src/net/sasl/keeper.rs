@@ -9,6 +9,7 @@ use super::Authenticator;
 use super::exchange::{Credentials, Session};
 use crate::error::{Error, ErrorKind};
 use crate::net::line::Line;
+use crate::wire::ErrorCode;
 
 /// Brokers ignore those who authenticate twice within a second.
 const LEAST: Duration = Duration::from_millis(1_050);
@@ -18,7 +19,7 @@ pub(in crate::net) async fn keep(line: Arc<Line>, authenticator: Authenticator, 
     let env = line.env().clone();
     while let Some(lifetime) = session.lifetime {
         let share = env.random(|rng| 0.85 + 0.10 * rng.f64());
-        let due = lifetime.mul_f64(share).max(LEAST.min(lifetime));
+        let due = lifetime.mul_f64(share).max(LEAST);
         tokio::select! { biased;
             () = line.shared.ended() => return,
             () = env.sleep_until(session.began + due) => {}
@@ -29,9 +30,10 @@ pub(in crate::net) async fn keep(line: Arc<Line>, authenticator: Authenticator, 
         line.shared.hold();
         match authenticator.exchange(&line, credentials, limit).await {
             Ok(next) => session = next,
+            Err(_) if line.shared.closed_with().is_some() => return,
             Err(error) => {
                 tracing::warn!(target: "dispatcher::net", peer = line.peer(), %error, "authenticating again failed");
-                return line.shared.close(error);
+                return line.shared.close(late(error));
             }
         }
         line.shared.resume();
@@ -57,10 +59,13 @@ async fn credentials(
                 Error::new(ErrorKind::Timeout, message)
             }
         };
+        if line.shared.closed_with().is_some() {
+            return None;
+        }
         tracing::warn!(target: "dispatcher::net", peer = line.peer(), %error, "cannot authenticate again");
         let left = ends.saturating_duration_since(env.now());
         if left.is_zero() {
-            line.shared.close(error);
+            line.shared.close(over(error));
             return None;
         }
         tokio::select! { biased;
@@ -68,4 +73,15 @@ async fn credentials(
             () = env.sleep((left / 2).clamp(Duration::from_millis(10), Duration::from_secs(1))) => {}
         }
     }
+}
+
+/// A broker that takes the session for over already says that this is no time for SASL. Credentials are not at fault: a
+/// fresh connection decides.
+fn late(error: Error) -> Error {
+    if error.code() == Some(ErrorCode::ILLEGAL_SASL_STATE) { over(error) } else { error }
+}
+
+fn over(error: Error) -> Error {
+    Error::new(ErrorKind::Connection, "the session ended before this connection could authenticate again")
+        .with_source(error)
 }

@@ -88,7 +88,7 @@ impl Sasl {
     }
 
     /// OAUTHBEARER with a token from `callback`, which is called for each connection and each time one authenticates
-    /// again: keep a token there as long as it is good. It has [`connect_timeout`](crate::Builder::connect_timeout). Its
+    /// again: keep a token there, and get a fresh one from four fifths of its life on. It has [`connect_timeout`](crate::Builder::connect_timeout). Its
     /// failure fails that attempt to connect, with its error as the cause, and counts as one that may pass; on a
     /// connection that stands it is called again until the session ends.
     ///

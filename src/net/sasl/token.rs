@@ -147,6 +147,8 @@ impl Tokens {
         match self {
             Self::Static(token) => Ok(token.clone()),
             Self::File(path) => match std::fs::read_to_string(path) {
+                // It is being written.
+                Ok(text) if text.trim().is_empty() => Err(format!("the token file {} is empty", path.display()).into()),
                 Ok(text) => Ok(OauthToken::new(text.trim())),
                 Err(e) => Err(format!("the token file {} cannot be read: {e}", path.display()).into()),
             },

@@ -49,6 +49,8 @@ pub(super) struct Session<S> {
     gathered: Vec<u8>,
     /// The other side has said goodbye.
     ended: bool,
+    /// What broke it. rustls would go on where it failed, so it is asked no more.
+    failed: Option<Error>,
 }
 
 /// Bytes between two ends, in one piece of memory that is kept.
@@ -71,8 +73,8 @@ enum Step {
 
 impl<S: Side> Session<S> {
     pub(super) fn new(tls: S) -> Self {
-        let (incoming, outgoing) = (Queue::new(INCOMING), Queue::new(0));
-        Self { tls, incoming, outgoing, spare: Vec::new(), spare_from: 0, gathered: Vec::new(), ended: false }
+        let (incoming, outgoing, spare, gathered) = (Queue::new(INCOMING), Queue::new(0), Vec::new(), Vec::new());
+        Self { tls, incoming, outgoing, spare, spare_from: 0, gathered, ended: false, failed: None }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -170,18 +172,11 @@ impl<S: Side> Session<S> {
         }
         self.settle()?;
         let Self { tls, incoming, outgoing, .. } = self;
-        let at = outgoing.end - outgoing.start;
+        // What rustls itself has to say, such as new keys, it writes before it.
         match tls.process(incoming.unread()).state? {
-            ConnectionState::WriteTraffic(mut traffic) => outgoing.fill(|space| room(traffic.encrypt(plain, space)))?,
-            _ => return Err(Error::HandshakeNotComplete),
+            ConnectionState::WriteTraffic(mut traffic) => outgoing.fill(|space| room(traffic.encrypt(plain, space))),
+            _ => Err(Error::HandshakeNotComplete),
         }
-        // What rustls has to say now are new keys, and it has used them already: they go first.
-        let before = outgoing.end - outgoing.start;
-        self.settle()?;
-        let outgoing = &mut self.outgoing;
-        let (from, to) = (outgoing.start + at, outgoing.end);
-        outgoing.bytes[from..to].rotate_left(before - at);
-        Ok(())
     }
 
     /// Goes on until there is nothing to do but to send, to receive or to write.
@@ -192,16 +187,14 @@ impl<S: Side> Session<S> {
 
     /// `some`: a record that does not fit is left for the next time.
     fn step(&mut self, into: Option<&mut ReadBuf<'_>>, some: bool) -> Result<Step, Error> {
-        let Self { tls, incoming, outgoing, spare, .. } = self;
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let Self { tls, incoming, outgoing, spare, failed, .. } = self;
         let UnbufferedStatus { mut discard, state, .. } = tls.process(incoming.unread());
         let step = match state {
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                outgoing.fill(|space| match data.encode(space) {
-                    Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) => {
-                        Err(Some(required_size))
-                    }
-                    other => other.map_err(|_| None),
-                })?;
+                outgoing.fill(|space| encoded(data.encode(space)))?;
                 Step::Again
             }
             // It lies in the queue, in order.
@@ -213,7 +206,7 @@ impl<S: Side> Session<S> {
                 Some(into) if some && traffic.peek_len().is_some_and(|n| n.get() > into.remaining()) => Step::Full,
                 into => {
                     if let Some(record) = traffic.next_record() {
-                        let record = record?;
+                        let record = record.inspect_err(|error| *failed = Some(error.clone()))?;
                         discard += record.discard;
                         let fits = into.as_ref().map_or(0, |into| into.remaining()).min(record.payload.len());
                         let (now, later) = record.payload.split_at(fits);
@@ -232,6 +225,8 @@ impl<S: Side> Session<S> {
             Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => Step::Idle,
             Ok(_) => return Err(Error::General("early data, which was not asked for".into())),
             Err(error) => {
+                self.incoming.take(discard);
+                self.failed = Some(error.clone());
                 self.take_alert();
                 return Err(error);
             }
@@ -240,28 +235,25 @@ impl<S: Side> Session<S> {
         Ok(step)
     }
 
-    /// After an error: what the other side is to be told of it.
+    /// After an error: what the other side is to be told of it. rustls hands that out before it looks at its input again.
     fn take_alert(&mut self) {
         let Self { tls, incoming, outgoing, .. } = self;
-        while let Ok(state) = tls.process(incoming.unread()).state {
-            match state {
-                ConnectionState::EncodeTlsData(mut data) => {
-                    let encoded = outgoing.fill(|space| match data.encode(space) {
-                        Err(EncodeError::InsufficientSize(e)) => Err(Some(e.required_size)),
-                        other => other.map_err(|_| None),
-                    });
-                    if encoded.is_err() {
-                        return;
-                    }
-                }
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                _ => return,
-            }
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = tls.process(incoming.unread()).state {
+            // Without it the other side sees a stream that ends.
+            let _told = outgoing.fill(|space| encoded(data.encode(space)));
         }
     }
 }
 
 /// The bytes written, or how many there must be room for.
+fn encoded(encoded: Result<usize, EncodeError>) -> Result<usize, Option<usize>> {
+    encoded.map_err(|e| match e {
+        EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Some(required_size),
+        EncodeError::AlreadyEncoded => None,
+    })
+}
+
+/// The same of traffic.
 fn room(encrypted: Result<usize, EncryptError>) -> Result<usize, Option<usize>> {
     encrypted.map_err(|e| match e {
         EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => Some(required_size),

@@ -89,7 +89,8 @@ impl<S: Side> Reader<S> {
                 // The broker gets to know why, if it still listens.
                 shaken.map_err(Failure::Tls)?;
                 let sent = sent?;
-                if !shared.session.is_handshaking() {
+                // A socket that is broken is read to its end, which tells why.
+                if !shared.session.is_handshaking() && !shared.broken {
                     return sent.map(Ok);
                 }
             }
@@ -139,7 +140,7 @@ impl<S: Side> AsyncRead for Reader<S> {
             }
             if over {
                 self.ended = true;
-                let failed = lock(&self.shared).failed.take();
+                let failed = lock(&self.shared).failed.clone();
                 return Poll::Ready(failed.map_or(Ok(()), |error| Err(wrapped(error))));
             }
             if ready!(self.poll_fill(cx))? == 0 {
@@ -171,12 +172,15 @@ impl<S: Side> AsyncWrite for Writer<S> {
                 Ok(taken) => taken,
                 Err(error) => {
                     shared.fail(error);
+                    // The reading half tells it, and has had its turn if both belong to one task.
+                    cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
             };
             match (taken, shared.poll_send(cx)) {
-                (_, Poll::Ready(Err(e))) => return Poll::Ready(Err(e)),
+                // Some of it may be on its way already. What is wrong with the socket shows at the next call.
                 (1.., _) => return Poll::Ready(Ok(taken)),
+                (0, Poll::Ready(Err(e))) => return Poll::Ready(Err(e)),
                 (0, Poll::Pending) => return Poll::Pending,
                 (0, Poll::Ready(Ok(()))) => {}
             }

@@ -189,6 +189,42 @@ async fn silence_after_the_handshake_is_given_up_too() {
     assert!(error.to_string().contains("said nothing") && error.to_string().contains("with TLS"), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_breaks_a_stream_that_worked_is_a_lost_connection_and_no_refusal() {
+    let net = Net::default();
+    let config = server(certificates::GOOD);
+    net.listen("kafka", 9092, move |mut peer| {
+        let config = config.clone();
+        async move {
+            let (mut wire, far) = tokio::io::duplex(100_000);
+            let (mut plain, stream) = tokio::io::duplex(100_000);
+            let secured = async {
+                let tls = accept(Peer { stream: far }, config).await;
+                let mut tls = tokio::io::join(tls.reader, tls.writer);
+                let _ends = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
+            };
+            let mut broker = Peer { stream };
+            let negotiated = async {
+                broker.negotiate().await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            };
+            tokio::select! {
+                () = secured => {}
+                _ = tokio::io::copy_bidirectional(&mut peer.stream, &mut wire) => {}
+                () = negotiated => {}
+            }
+            peer.raw(&[23, 3, 3, 0, 4, 1, 2, 3, 4]).await;
+            std::future::pending::<()>().await;
+        }
+    });
+    let env = Env::simulated(1, net.clone());
+    let connection = Connection::open(&env, "kafka", 9092, &super::tests::config(trusting())).await.unwrap();
+    let request = crate::wire::messages::HeartbeatRequest::default();
+    let error = connection.ask(&request, Duration::from_secs(30)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    assert!(error.is_retriable() && connection.refusal().is_none());
+}
+
 #[tokio::test]
 async fn certificates_are_checked_against_the_host_that_was_dialled() {
     for (identity, words) in [

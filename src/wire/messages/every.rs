@@ -68,31 +68,20 @@ pub(crate) struct Api {
 
 macro_rules! apis {
     ($($request:ident)*) => {
-        /// Every API that is served on a connection that stands.
-        pub(crate) const APIS: &[Api] = &[$(Api {
+        &[$(Api {
             key: $request::KEY,
             name: $request::NAME,
             min: $request::MIN,
             max: $request::MAX,
             flexible: $request::FLEXIBLE,
-        }),*];
+        }),*]
     };
 }
-for_each_api!(apis);
 
-macro_rules! sasl_apis {
-    ($($request:ident)*) => {
-        /// What comes before that.
-        pub(crate) const SASL_APIS: &[Api] = &[$(Api {
-            key: $request::KEY,
-            name: $request::NAME,
-            min: $request::MIN,
-            max: $request::MAX,
-            flexible: $request::FLEXIBLE,
-        }),*];
-    };
-}
-sasl_apis!(SaslAuthenticateRequest SaslHandshakeRequest);
+/// Every API that is served on a connection that stands.
+pub(crate) const APIS: &[Api] = for_each_api!(apis);
+/// What comes before that.
+pub(crate) const SASL_APIS: &[Api] = apis!(SaslAuthenticateRequest SaslHandshakeRequest);
 
 /// The API of that number, if it is declared here.
 pub(crate) fn api(key: i16) -> Option<&'static Api> {

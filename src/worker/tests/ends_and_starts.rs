@@ -167,3 +167,24 @@ fn a_partition_whose_start_is_not_found_holds_up_no_other_and_is_told_as_lost() 
         46,
     );
 }
+
+#[test]
+fn a_committed_offset_is_not_believed_before_it_is_known_where_its_log_ends() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(1, 10, 0, &mut rng);
+            // Of a log that was longer.
+            let beyond = Committed { offset: 50, leader_epoch: -1, metadata: String::new() };
+            lock(&world).committed.insert(tp(0), beyond);
+            lock(&world).left_out = vec![0];
+            let m = slow_at_0(&world, &env, &config(Order::Partition, 4), |_| Duration::from_millis(10));
+            m.assign(&world, &[0]);
+            env.sleep(seconds(5)).await;
+            assert_eq!(started(&world, 0), 0);
+            lock(&world).left_out.clear();
+            env.sleep(seconds(2)).await;
+            assert_eq!(started(&world, 0), 10, "from the log's beginning");
+        },
+        48,
+    );
+}

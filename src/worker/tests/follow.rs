@@ -161,3 +161,76 @@ fn a_revocation_waits_for_aftercare_and_failing_aftercare_is_reported() {
         1,
     );
 }
+
+#[test]
+fn answers_that_nobody_acknowledges_hold_up_a_revocation_and_a_stop_for_two_seconds_and_nothing_is_handled_again() {
+    for (within, most) in [(Some(20_000), 2_100), (Some(1_000), 500), (None, 2_100)] {
+        simulate(
+            async |env, mut rng| {
+                let world = world(1, 3, 0, &mut rng);
+                // Answers that are never acknowledged.
+                let care = Care::new(&env, Duration::from_secs(1_000_000));
+                let member_of = |number| {
+                    let by = world.clone();
+                    member_tended(&world, &env, number, &config(Order::Key, 4), care.seams(), move |record| {
+                        let index = seen(&by, number, &record);
+                        ended(&by, index, true);
+                        std::future::ready(Ok(()))
+                    })
+                };
+                let member = member_of(0);
+                member.assign(&world, &[0]);
+                env.sleep(Duration::from_secs(1)).await;
+                assert_eq!(lock(&world).committed.get(&tp(0)).map_or(0, |c| c.offset), 0, "not answered");
+                let begun = env.now();
+                if let Some(within) = within {
+                    member.revoke(&env, &[0], Duration::from_millis(within)).await;
+                    assert!(env.now() - begun <= Duration::from_millis(most), "{:?}", env.now() - begun);
+                }
+                assert_eq!(member.handle.stop().await.expect("clean").left, 0);
+                assert!(env.now() - begun <= Duration::from_millis(most), "{:?}", env.now() - begun);
+                assert_eq!(lock(&world).committed[&tp(0)].offset, 3);
+                let mut told = Vec::new();
+                let failures = member.handle.failures();
+                while let Some(failure) = std::future::poll_fn(|cx| failures.poll_next(cx)).await {
+                    told.push(failure.error.to_string());
+                }
+                assert_eq!(told.len(), 2, "{told:?}");
+                assert!(told.iter().all(|text| text.contains("receipts") && !text.contains("handlers")), "{told:?}");
+                let next = member_of(1);
+                next.assign(&world, &[0]);
+                env.sleep(Duration::from_secs(5)).await;
+                next.handle.stop().await.expect("clean");
+                assert_eq!(lock(&world).seen.len(), 3, "none twice");
+            },
+            1,
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_begins_late_in_a_drain_does_not_outlast_it() {
+    simulate(
+        async |env, mut rng| {
+            let world = world(1, 1, 0, &mut rng);
+            let care = Care::new(&env, Duration::from_secs(1_000_000));
+            let (by, sleeper) = (world.clone(), env.clone());
+            let member = member_tended(&world, &env, 0, &config(Order::Key, 4), care.seams(), move |record| {
+                let (world, env) = (by.clone(), sleeper.clone());
+                async move {
+                    let index = seen(&world, 0, &record);
+                    env.sleep(Duration::from_secs(10)).await;
+                    ended(&world, index, true);
+                    Ok(())
+                }
+            });
+            member.assign(&world, &[0]);
+            env.sleep(Duration::from_secs(1)).await;
+            // The handler ends a second before the drain does.
+            member.revoke(&env, &[0], Duration::from_secs(30)).await;
+            assert_eq!(lock(&world).committed[&tp(0)].offset, 1);
+            assert_eq!(member.handle.stop().await.expect("clean").left, 0);
+        },
+        1,
+    );
+}

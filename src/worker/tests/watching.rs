@@ -169,3 +169,42 @@ fn a_paused_subscription_stops_with_messages_waiting() {
         35,
     );
 }
+
+#[test]
+fn a_record_that_no_dead_letter_topic_takes_is_not_told_as_a_handler_that_runs() {
+    /// Nobody is there.
+    #[derive(Debug)]
+    struct Nowhere;
+    impl crate::worker::Forward<FetchedBatch> for Nowhere {
+        fn attempts_before(&self, _: &super::super::Record<FetchedBatch>) -> Option<u32> {
+            None
+        }
+
+        fn forward(
+            &self,
+            _: super::super::Record<FetchedBatch>,
+            _: crate::worker::Destination,
+            _: crate::Error,
+        ) -> futures_util::future::BoxFuture<'static, Result<()>> {
+            Box::pin(std::future::ready(Err(crate::Error::new(crate::ErrorKind::NotWritten, "nobody is there"))))
+        }
+    }
+    simulate(
+        async |env, mut rng| {
+            let world = world(1, 1, 0, &mut rng);
+            let config =
+                ConsumerConfig { on_failure: OnFailure::DeadLetter("dead".into()), ..config(Order::Partition, 1) };
+            let seams = Seams { forward: Some(Arc::new(Nowhere)), ..Seams::default() };
+            let m =
+                member_tended(&world, &env, 0, &config, seams, |_| std::future::ready(Err(HandlerError::new("bad"))));
+            m.assign(&world, &[0]);
+            env.sleep(seconds(100)).await;
+            m.handle.stop().await.expect("clean");
+            let errors = errors(&m).await;
+            let stalls: Vec<_> = errors.iter().filter(|e| e.contains("stall_after")).collect();
+            let [stall] = &stalls[..] else { panic!("{errors:?}") };
+            assert!(stall.contains("orders-0 offset 0 failed") && !stall.contains("handler"), "{stall}");
+        },
+        36,
+    );
+}

@@ -32,6 +32,7 @@ struct World {
     logs: Vec<Log>,
     calm: bool,
     producer_ids: i64,
+    id: Uuid,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -56,7 +57,7 @@ impl World {
             ..Partition::default()
         };
         let partitions = self.leaders.iter().enumerate().map(partition).collect();
-        let topic = MetaTopic { name: Some("t".into()), topic_id: ID, partitions, ..MetaTopic::default() };
+        let topic = MetaTopic { name: Some("t".into()), topic_id: self.id, partitions, ..MetaTopic::default() };
         MetadataResponse {
             brokers: vec![broker(1), broker(2)],
             cluster_id: Some("c".into()),
@@ -70,9 +71,9 @@ impl World {
         if self.chance(4) {
             return Act::HangUp;
         }
-        let mut topic = TopicResponse { topic_id: ID, name: "t".into(), ..TopicResponse::default() };
+        let mut topic = TopicResponse { topic_id: self.id, name: "t".into(), ..TopicResponse::default() };
         for sent in &request.topic_data {
-            assert!(if version >= 13 { sent.topic_id == ID } else { sent.name.as_str() == "t" });
+            assert!(if version >= 13 { sent.topic_id == self.id } else { sent.name.as_str() == "t" });
             for partition in &sent.partition_data {
                 let bytes = partition.records.clone().unwrap().into_bytes();
                 topic.partition_responses.push(self.append(me, partition.index, bytes));
@@ -173,6 +174,7 @@ fn world(seed: u64, partitions: usize, calm: bool) -> (Shared, Net) {
         logs: (0..partitions).map(|_| Log::default()).collect(),
         calm,
         producer_ids: 0,
+        id: ID,
     };
     let (world, net) = (Arc::new(Mutex::new(world)), Net::default());
     for id in [1, 2] {
@@ -290,6 +292,43 @@ fn a_topic_handle_follows_the_topic_when_it_grows() {
         assert_eq!(topic.partitions(), 2);
         let delivery = topic.append(Choice::Partition(1), &parts).await.unwrap();
         assert_eq!(delivery.await.unwrap().partition, 1);
+    });
+}
+
+#[test]
+fn a_topic_made_again_with_fewer_partitions_fails_what_waits_for_the_others_and_the_rest_goes_on() {
+    virtual_time(async {
+        let (world, net) = world(1, 3, true);
+        let producer = start(1, net, ProducerConfig::default()).await;
+        let topic = producer.topic("t").await.unwrap();
+        let parts = RecordParts { value: Some(b"1"), key: Some(b"k"), ..RecordParts::default() };
+        topic.append(Choice::Partition(2), &parts).await.unwrap().await.unwrap();
+        let remake = async |id: u8, leaders: &[i32]| {
+            {
+                let mut world = lock(&world);
+                world.id = Uuid([id; 16]);
+                world.leaders = leaders.iter().map(|&leader| (leader, 0)).collect();
+                world.logs = leaders.iter().map(|_| Log::default()).collect();
+            }
+            producer.core.cluster.refresh_now().await.unwrap();
+            tokio::task::yield_now().await;
+        };
+        // Nobody leads the last one.
+        remake(8, &[1, 2, -1]).await;
+        let waits = topic.append(Choice::Partition(2), &parts).await.unwrap();
+        remake(9, &[1]).await;
+        let error = waits.now_or_never().expect("it is told at once").unwrap_err();
+        assert!(error.kind() == ErrorKind::NotWritten && error.to_string().contains("made again"), "{error}");
+        assert_eq!((topic.partitions(), producer.buffered()), (1, 0));
+        assert_eq!(topic.append(Choice::Auto, &parts).await.unwrap().await.unwrap().partition, 0);
+        let error = topic.append(Choice::Partition(2), &parts).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        // And they may come back.
+        remake(10, &[1, 2, 1]).await;
+        for partition in 0..3 {
+            let delivery = topic.append(Choice::Partition(partition), &parts).await.unwrap();
+            assert_eq!(delivery.await.unwrap().partition, partition);
+        }
     });
 }
 

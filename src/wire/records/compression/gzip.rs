@@ -15,6 +15,9 @@ const OVERHEAD: usize = 64;
 /// Deflate cannot expand more than this.
 const MOST_EXPANSION: usize = 1032;
 
+/// Members without content cost a decoder each, and no limit of what is decoded stops them.
+const MOST_EMPTY: usize = 16;
+
 const MALFORMED: RecordsError = RecordsError::Malformed { field: "gzip stream" };
 
 /// Compresses into one member.
@@ -42,9 +45,14 @@ pub(super) fn compress(data: &[u8], level: u32) -> Result<Vec<u8>, RecordsError>
 
 /// Decompresses all members of `data`; more than `limit` bytes are an error, found before they are allocated.
 pub(super) fn decompress(mut data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsError> {
-    let mut out = Vec::new();
+    let (mut out, mut empty) = (Vec::new(), 0);
     while !data.is_empty() {
+        let before = out.len();
         data = member(data, &mut out, limit)?;
+        empty += usize::from(out.len() == before);
+        if empty > MOST_EMPTY {
+            return Err(MALFORMED);
+        }
     }
     Ok(out)
 }
@@ -78,5 +86,18 @@ fn member<'a>(data: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a [u8
             _ if consumed == 0 && decoder.total_out() == written => return Err(MALFORMED),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_read_one_after_another_and_a_heap_of_empty_ones_is_refused() {
+        let (empty, some) = (compress(b"", 6).unwrap(), compress(b"some", 6).unwrap());
+        let few = [&some[..], &empty.repeat(MOST_EMPTY), &some[..]].concat();
+        assert_eq!(decompress(&few, 100).unwrap(), b"somesome");
+        assert_eq!(decompress(&empty.repeat(50_000), 100), Err(MALFORMED));
     }
 }
