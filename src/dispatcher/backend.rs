@@ -6,16 +6,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-#[cfg(feature = "rskafka")]
-use super::names;
-use crate::client::Cluster;
+use crate::client::Isolation;
 use crate::client::admin::{ClusterAdmin, NativeAdmin};
 use crate::client::backend;
 use crate::client::fetch::FetchConfig;
 use crate::client::native::Native;
 use crate::client::producer::ProducerConfig;
 #[cfg(feature = "rskafka")]
-use crate::client::{Isolation, rskafka};
+use crate::client::rskafka;
+use crate::client::{ClientConfig, Cluster};
 use crate::env::Env;
 use crate::error::Result;
 #[cfg(feature = "rskafka")]
@@ -41,38 +40,37 @@ pub enum Backend {
     Rskafka,
 }
 
+impl Backend {
+    /// Refuses what it cannot read with.
+    pub(super) fn check_isolation(self, isolation: Isolation) -> Result<()> {
+        match self {
+            Self::Native => {
+                let _ = isolation;
+                Ok(())
+            }
+            #[cfg(feature = "rskafka")]
+            Self::Rskafka => rskafka::check_isolation(isolation),
+        }
+    }
+}
+
 impl Config {
     /// What the backend cannot do is refused, or switched off where it is no more than the default.
-    pub(super) fn fit_backend(&mut self, env: &Env) -> Result<()> {
+    pub(super) fn fit_backend(&mut self, client: &ClientConfig, env: &Env) -> Result<()> {
         match self.backend {
             Backend::Native => {
-                let _ = env;
+                let _ = (client, env);
                 Ok(())
             }
             #[cfg(feature = "rskafka")]
             Backend::Rskafka => {
-                rskafka::codec(names::of_compression(self.compression))?;
-                let refused = |what: &str| Err(Error::new(ErrorKind::InvalidConfig, what.to_owned()));
-                if self.isolation == Isolation::ReadUncommitted {
-                    return refused(
-                        "the rskafka backend reads up to the first open transaction, never uncommitted: leave isolation at \
-                         read_committed, or use the native backend",
-                    );
-                }
-                if self.tls.is_some() || self.sasl.is_some() {
-                    return refused(
-                        "the rskafka backend has neither TLS nor SASL: use the native backend with this cluster",
-                    );
-                }
-                if !self.topic_compression.is_empty() {
-                    return refused(
-                        "the rskafka backend has one codec for all topics: set compression, or use the native backend",
-                    );
-                }
+                rskafka::check(client)?;
+                rskafka::check_isolation(self.isolation)?;
+                self.codecs()?;
                 if !env.is_tcp() {
-                    return refused(
-                        "the rskafka backend connects by TCP only: leave network() out, or use the native backend",
-                    );
+                    let text =
+                        "the rskafka backend connects by TCP only: leave network() out, or use the native backend";
+                    return Err(Error::new(ErrorKind::InvalidConfig, text));
                 }
                 self.idempotence = false;
                 Ok(())
@@ -86,7 +84,15 @@ impl Config {
     pub(super) fn leave_to_backend(&self, producer: &mut ProducerConfig) {
         if self.backend != Backend::Native {
             producer.packing = Packing::default();
+            producer.topic_packing.clear();
         }
+    }
+
+    #[cfg(feature = "rskafka")]
+    fn codecs(&self) -> Result<rskafka::Codecs> {
+        let mut producer = ProducerConfig::default();
+        self.compress_in(&mut producer)?;
+        rskafka::Codecs::new(&producer)
     }
 }
 
@@ -96,11 +102,53 @@ pub(super) fn source(config: &Config, cluster: Cluster, fetch: FetchConfig) -> R
         Backend::Native => (Arc::new(Native::new(cluster.clone(), fetch)), Arc::new(NativeAdmin::new(cluster.clone()))),
         #[cfg(feature = "rskafka")]
         Backend::Rskafka => {
-            let compression = names::of_compression(config.compression);
-            let rskafka = rskafka::Rskafka::new(cluster.clone(), fetch, compression)?;
+            let rskafka = rskafka::Rskafka::new(cluster.clone(), fetch, config.codecs()?)?;
             let admin = Arc::new(rskafka.admin());
             (Arc::new(rskafka), admin)
         }
     };
     Ok(Source { cluster, backend, admin })
+}
+
+#[cfg(feature = "rskafka")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, Dispatcher, Message, Sasl, Tls};
+
+    fn builder() -> Builder {
+        Dispatcher::builder(["kafka:9092"]).backend(Backend::Rskafka)
+    }
+
+    fn with(properties: &str) -> Builder {
+        let mut config = builder().config().clone();
+        config.apply_properties(properties).unwrap();
+        Dispatcher::from_config(config)
+    }
+
+    #[tokio::test]
+    async fn what_rskafka_cannot_do_is_refused_before_anything_is_connected() {
+        let sasl = || Sasl::scram_sha_512("user", "secret");
+        for (what, builder) in [
+            ("TLS", builder().tls(Tls::new())),
+            ("SASL", builder().sasl(sasl()).danger_sasl_without_tls()),
+            ("security.protocol", with("security.protocol=SSL")),
+            ("isolation", builder().isolation(Isolation::ReadUncommitted)),
+            ("compression.type", with("compression.type=lz4")),
+            ("gzip", with("compression.type=gzip\ncompression.gzip.level=9")),
+            ("one topic", builder().topic_compression("t", crate::Compression::Zstd)),
+        ] {
+            let error = builder.connect_lazily().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{what}: {error}");
+            assert!(error.to_string().contains("rskafka") && error.to_string().contains("native"), "{what}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subscription_that_rskafka_cannot_serve_is_refused_before_anything_is_sent() {
+        let dispatcher = builder().connect_lazily().unwrap();
+        let subscribe = dispatcher.subscribe("t", |_: Message| async { Ok::<_, crate::Error>(()) });
+        let error = subscribe.isolation(Isolation::ReadUncommitted).start().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+    }
 }

@@ -244,7 +244,7 @@ impl Dispatcher {
 /// What can never work is refused here.
 fn checked(mut config: Config, partitioner: Option<SharedPartitioner>, env: &Env) -> Result<(Config, ProducerConfig)> {
     config.validate()?;
-    config.fit_backend(env)?;
+    config.fit_backend(&client_config(&config), env)?;
     config.heartbeat_interval = config.heartbeat_interval.min(config.session_timeout / 3);
     let mut producer = ProducerConfig {
         idempotent: config.idempotence,

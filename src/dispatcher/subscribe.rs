@@ -425,6 +425,7 @@ impl<'a, R> Subscribe<'a, R> {
         if self.consumer.commit_interval.is_zero() {
             return invalid("commit_interval is 0: use 1 ms or more");
         }
+        self.dispatcher.config().backend.check_isolation(self.consumer.isolation)?;
         self.consumer.on_failure.validate()?;
         self.monitor.as_ref().map_or(Ok(()), LagHandler::check)
     }

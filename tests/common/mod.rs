@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
 pub mod check;
+pub mod commits;
 pub mod librdkafka;
 pub mod log;
 pub mod ours;

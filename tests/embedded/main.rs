@@ -6,6 +6,8 @@ mod disk;
 mod faults;
 mod look;
 mod replication;
+#[cfg(feature = "rskafka")]
+mod rskafka;
 mod topics;
 
 use std::sync::{Arc, Mutex};

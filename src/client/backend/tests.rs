@@ -1,12 +1,21 @@
 //! One suite for the seam, whatever stands behind it: each scenario asks the native backend and rskafka's the same and
 //! writes down what came of it. Both must do the same, on the embedded cluster and on real Kafka, but for what stands in
 //! the table `differences`, which README repeats; an entry that is no longer true fails as well.
-#![cfg(all(feature = "embedded", feature = "rskafka", feature = "lz4"))]
+#![cfg(all(
+    feature = "embedded",
+    feature = "rskafka",
+    feature = "tls",
+    feature = "gzip",
+    feature = "snappy",
+    feature = "lz4",
+    feature = "zstd"
+))]
 
 mod differences;
 mod faults;
 mod offsets;
 mod reading;
+mod settings;
 mod transactions;
 mod world;
 mod writing;
@@ -16,7 +25,7 @@ use std::fmt::Display;
 use dispatcher_testcontainers::{Kafka, SharedKafka, or_skip};
 
 use self::differences::{DIFFERENCES, Line};
-use self::world::World;
+use self::world::{Side, World};
 use crate::embedded::EmbeddedCluster;
 
 /// What one backend did, line by line.
@@ -62,6 +71,7 @@ fn compare(native: &Transcript, rskafka: &Transcript, embedded: bool) -> Vec<Str
 
 /// All scenarios that any cluster can play.
 async fn play(world: &World, t: &mut Transcript) {
+    settings::play(world, t).await;
     writing::play(world, t).await;
     reading::play(world, t).await;
     offsets::play(world, t).await;
@@ -73,7 +83,8 @@ async fn the_backends_do_the_same_on_the_embedded_cluster_but_for_what_the_table
     let cluster = || EmbeddedCluster::builder().brokers(3).start();
     // One each, since faults are a cluster's.
     let (one, other) = (cluster().await.unwrap(), cluster().await.unwrap());
-    let (native, rskafka) = (World::native(&one.bootstrap()).await, World::rskafka(&other.bootstrap()).await);
+    let (native, rskafka) =
+        (World::new(Side::Native, &one.bootstrap()).await, World::new(Side::Rskafka, &other.bootstrap()).await);
     let (mut a, mut b) = (Transcript::default(), Transcript::default());
     let run = async |world: &World, cluster: &EmbeddedCluster, t: &mut Transcript| {
         play(world, t).await;
@@ -91,7 +102,8 @@ async fn on_kafka(version: &str) {
     let Some(kafka): Option<SharedKafka> = or_skip(Kafka::builder().brokers(3).version(version).shared()) else {
         return;
     };
-    let (native, rskafka) = (World::native(kafka.bootstrap()).await, World::rskafka(kafka.bootstrap()).await);
+    let (native, rskafka) =
+        (World::new(Side::Native, kafka.bootstrap()).await, World::new(Side::Rskafka, kafka.bootstrap()).await);
     let (mut a, mut b) = (Transcript::default(), Transcript::default());
     tokio::join!(play(&native, &mut a), play(&rskafka, &mut b));
     let wrong = compare(&a, &b, false);

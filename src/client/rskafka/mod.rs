@@ -3,7 +3,7 @@
 //! producer's queue gets a [`writer`], an attached partition a [`reader`]; `open` gives both their clients, limits how
 //! many there are and how long anything may take. Membership, commits and metadata stay on this crate's own protocol.
 //!
-//! What this library loses by it is told in one table, `conformance/differences.rs`, which README repeats.
+//! What this library loses by it is told in one table, `backend/tests/differences.rs`, which README repeats.
 
 mod admin;
 mod judge;
@@ -11,23 +11,23 @@ mod look;
 mod open;
 mod reader;
 mod records;
+mod settings;
 mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use ::rskafka::client::partition::Compression;
-
 pub(crate) use self::admin::RskafkaAdmin;
 use self::open::Opener;
 use self::reader::Readers;
+pub(crate) use self::settings::{Codecs, check, check_isolation};
 use self::writer::Writer;
 use super::backend::{Backend, PartitionClient};
 use super::cluster::Cluster;
 use super::fetch::{Attached, FetchConfig, FetchOut};
 use super::producer::PartitionQueue;
 use super::types::{AssignmentEpoch, Position, TopicPartition};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -38,38 +38,22 @@ struct Common {
     cluster: Cluster,
     opener: Opener,
     readers: Readers,
-    compression: Compression,
+    codecs: Codecs,
     ids: AtomicU64,
 }
 
 impl Rskafka {
-    /// Nothing is connected before it is needed. `compression` is a codec by Kafka's name.
-    pub(crate) fn new(cluster: Cluster, fetching: FetchConfig, compression: &str) -> Result<Self> {
+    /// Nothing is connected before it is needed.
+    pub(crate) fn new(cluster: Cluster, fetching: FetchConfig, codecs: Codecs) -> Result<Self> {
+        check(cluster.config())?;
         let opener = Opener::new(&cluster)?;
-        let compression = codec(compression)?;
         let readers = Readers::new(fetching);
-        Ok(Self(Arc::new(Common { cluster, opener, readers, compression, ids: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Common { cluster, opener, readers, codecs, ids: AtomicU64::new(0) })))
     }
 
     /// Topics and offsets by rskafka as far as it can ask for them, the rest natively.
     pub(crate) fn admin(&self) -> RskafkaAdmin {
         RskafkaAdmin::new(self.0.clone())
-    }
-}
-
-/// What rskafka compresses with in pure Rust.
-pub(crate) fn codec(name: &str) -> Result<Compression> {
-    match name {
-        "none" => Ok(Compression::NoCompression),
-        "gzip" => Ok(Compression::Gzip),
-        "snappy" => Ok(Compression::Snappy),
-        other => {
-            let text = format!(
-                "the rskafka backend cannot compress with {other}, for which rskafka needs C: use none, gzip or snappy, \
-                 or the native backend"
-            );
-            Err(Error::new(ErrorKind::InvalidConfig, text))
-        }
     }
 }
 

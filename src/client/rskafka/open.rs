@@ -4,14 +4,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::rskafka::BackoffConfig;
 use ::rskafka::client::partition::{PartitionClient, UnknownTopicHandling};
 use ::rskafka::client::{Client, ClientBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::judge;
+use super::judge::{self, Meaning};
 use crate::client::Cluster;
 use crate::client::types::TopicPartition;
 use crate::env::{Env, lock};
@@ -19,6 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Most connections to partitions at one time. Beyond them partitions take turns.
 pub(super) const MAX_CONNECTIONS: usize = 512;
+/// A client that cannot connect is doubted only when it is older than this: brokers that are down take a while to be
+/// replaced, and making it asks for the metadata of all topics.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(super) struct Opener {
@@ -28,10 +31,17 @@ pub(super) struct Opener {
     max_frame: usize,
     connect_timeout: Duration,
     /// What partitions' clients are made from; made anew when it did not answer in time.
-    client: Mutex<Option<Arc<Client>>>,
+    client: Mutex<Option<Made>>,
     making: tokio::sync::Mutex<()>,
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
+}
+
+/// The cluster's client, and since when.
+#[derive(Clone)]
+struct Made {
+    client: Arc<Client>,
+    at: Instant,
 }
 
 /// A connected client of one partition.
@@ -68,7 +78,12 @@ impl Opener {
         let opening = client.partition_client(&*tp.topic, tp.partition, UnknownTopicHandling::Error);
         match self.env.timeout(limit, opening).await {
             Some(Ok(partition)) => Ok(Opened { client: partition, _slot: slot }),
-            Some(Err(error)) => Err(judge::error(&error, format_args!("connecting to the leader of {tp}"))),
+            Some(Err(error)) => {
+                if matches!(judge::judge(&error), Meaning::Lost { .. }) {
+                    self.doubt(&client);
+                }
+                Err(judge::error(&error, format_args!("connecting to the leader of {tp}")))
+            }
             None => {
                 self.forget(&client);
                 let text =
@@ -102,7 +117,7 @@ impl Opener {
 
     /// The cluster's client, made if there is none.
     pub(super) async fn client(&self, limit: Duration) -> Result<Arc<Client>> {
-        let present = || lock(&self.client).clone();
+        let present = || lock(&self.client).as_ref().map(|made| made.client.clone());
         if let Some(client) = present() {
             return Ok(client);
         }
@@ -118,7 +133,10 @@ impl Opener {
             .max_message_size(self.max_frame)
             .backoff_config(backoff);
         match self.env.timeout(limit, builder.build()).await {
-            Some(Ok(client)) => Ok(lock(&self.client).insert(Arc::new(client)).clone()),
+            Some(Ok(client)) => {
+                let made = Made { client: Arc::new(client), at: self.env.now() };
+                Ok(lock(&self.client).insert(made).client.clone())
+            }
             Some(Err(error)) => Err(judge::error(&error, "connecting to the cluster")),
             None => {
                 let text =
@@ -130,8 +148,19 @@ impl Opener {
 
     /// It, or what it has connected, does not answer.
     pub(super) fn forget(&self, client: &Arc<Client>) {
+        self.forget_if(|made| Arc::ptr_eq(&made.client, client));
+    }
+
+    /// It could not connect. rskafka asks only the brokers that it knows, which may all have moved: after a while the
+    /// seeds are asked again.
+    fn doubt(&self, client: &Arc<Client>) {
+        let now = self.env.now();
+        self.forget_if(|made| Arc::ptr_eq(&made.client, client) && now.saturating_duration_since(made.at) > SETTLED);
+    }
+
+    fn forget_if(&self, unfit: impl FnOnce(&Made) -> bool) {
         let mut present = lock(&self.client);
-        if present.as_ref().is_some_and(|c| Arc::ptr_eq(c, client)) {
+        if present.as_ref().is_some_and(unfit) {
             *present = None;
         }
     }

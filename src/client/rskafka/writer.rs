@@ -123,8 +123,12 @@ impl Task {
             match queue.take(env.now(), OWNER) {
                 Take::Batch(taken) => {
                     let outcome = self.write(common, &taken).await;
-                    if let Outcome::Refused { error, .. } = &outcome {
+                    if let Outcome::Refused { answer, error, .. } = &outcome {
                         tracing::debug!(target: "dispatcher::client::rskafka", tp = %self.tp, %error, "a batch was not written");
+                        // What the producer knows of the topic may be out of date: it may have been made again.
+                        if matches!(answer, Answer::Retry { .. }) {
+                            common.cluster.refresh();
+                        }
                     }
                     queue.settle(taken, outcome, env.now());
                 }
@@ -156,7 +160,7 @@ impl Task {
             },
         };
         let limit = taken.queue.shared().config.request_timeout.min(left());
-        let written = env.timeout(limit, opened.client.produce(records, common.compression)).await;
+        let written = env.timeout(limit, opened.client.produce(records, common.codecs.of(&self.tp.topic))).await;
         match written {
             Some(Ok(offsets)) => {
                 self.open = Some(opened);

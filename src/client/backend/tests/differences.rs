@@ -71,9 +71,21 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        what: "No LZ4 and no zstd, for which rskafka needs C: as a setting they are refused, and a partition with such a batch stops there likewise",
+        what: "Neither TLS nor SASL: as settings they are refused",
+        remedy: "`Native` for such clusters",
+        lines: &[
+            line("TLS, as a setting", "taken", "InvalidConfig"),
+            line("SASL, as a setting", "taken", "InvalidConfig"),
+        ],
+    },
+    Difference {
+        what: "No LZ4 and no zstd, for which rskafka needs C, and gzip at level 6 only: as settings, for all topics or for one, they are refused, and a partition with a batch in LZ4 or zstd stops there likewise",
         remedy: "gzip, snappy, or none",
         lines: &[
+            line("LZ4, as a setting", "taken", "InvalidConfig"),
+            line("zstd, as a setting", "taken", "InvalidConfig"),
+            line("LZ4 for one topic, as a setting", "taken", "InvalidConfig"),
+            line("gzip at level 1, as a setting", "taken", "InvalidConfig"),
             line(
                 "LZ4, read",
                 "0 -=v0 T0+0; 1 -=v1 T0+0; 2 -=1000 bytes; 3 -=v0 T0+0; ",
@@ -81,6 +93,16 @@ pub(super) const DIFFERENCES: &[Difference] = &[
             ),
             line(
                 "LZ4, passed over where that is wanted",
+                "0 -=v0 T0+0; 1 -=v1 T0+0; 2 -=1000 bytes; 3 -=v0 T0+0; ",
+                "0 -=v0 T0+0; 1 -=v1 T0+0; notice; 3 -=v0 T0+0; ",
+            ),
+            line(
+                "zstd, read",
+                "0 -=v0 T0+0; 1 -=v1 T0+0; 2 -=1000 bytes; 3 -=v0 T0+0; ",
+                "0 -=v0 T0+0; 1 -=v1 T0+0; BadBatch { offset: 2 }",
+            ),
+            line(
+                "zstd, passed over where that is wanted",
                 "0 -=v0 T0+0; 1 -=v1 T0+0; 2 -=1000 bytes; 3 -=v0 T0+0; ",
                 "0 -=v0 T0+0; 1 -=v1 T0+0; notice; 3 -=v0 T0+0; ",
             ),

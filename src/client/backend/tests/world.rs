@@ -1,6 +1,7 @@
 //! A backend on a cluster, as scenarios use it: a producer, readers, and administration, through the seam alone; and
 //! another client, which writes what the one under test may not be able to.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -11,12 +12,12 @@ use crate::client::backend::Backend;
 use crate::client::fetch::{Attached, FetchConfig, FetchEvent, FetchFault, FetchIn, ReadOptions, channel};
 use crate::client::native::Native;
 use crate::client::producer::{Choice, Delivery, Producer, ProducerConfig, RecordParts};
-use crate::client::rskafka::Rskafka;
+use crate::client::rskafka::{Codecs, Rskafka};
 use crate::client::types::{AssignmentEpoch, Position, TopicId, TopicPartition};
 use crate::client::{ClientConfig, Cluster};
 use crate::env::Env;
 use crate::error::Result;
-use crate::wire::records::{Compression, Cursor};
+use crate::wire::records::{Compression, Cursor, Packing};
 
 /// No step of a scenario takes longer.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -30,65 +31,93 @@ pub(super) fn t0() -> i64 {
 /// Names and values.
 pub(super) type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
 
+/// Which backend is under test.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Native,
+    Rskafka,
+}
+
+impl Side {
+    /// It, and its administration, for a producer with these settings.
+    fn over(self, cluster: &Cluster, producer: &ProducerConfig) -> Result<(Arc<dyn Backend>, Arc<dyn ClusterAdmin>)> {
+        let fetching = FetchConfig::default();
+        Ok(match self {
+            Self::Native => {
+                (Arc::new(Native::new(cluster.clone(), fetching)), Arc::new(NativeAdmin::new(cluster.clone())))
+            }
+            Self::Rskafka => {
+                let rskafka = Rskafka::new(cluster.clone(), fetching, Codecs::new(producer)?)?;
+                (Arc::new(rskafka.clone()), Arc::new(rskafka.admin()))
+            }
+        })
+    }
+}
+
 pub(super) struct World {
     pub(super) env: Env,
     pub(super) cluster: Cluster,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) admin: Arc<dyn ClusterAdmin>,
     pub(super) producer: Producer,
-    /// Over the native backend, compressing with LZ4.
+    side: Side,
+    native: Arc<dyn Backend>,
+    /// Over the native backend, with every codec.
     other: Producer,
     tag: String,
     attached: AtomicU32,
 }
 
 impl World {
-    pub(super) async fn native(bootstrap: &str) -> Self {
+    pub(super) async fn new(side: Side, bootstrap: &str) -> Self {
         let cluster = connect(bootstrap).await;
-        let backend = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
-        let admin = Arc::new(NativeAdmin::new(cluster.clone()));
-        Self::new("n", cluster, backend, admin, true)
-    }
-
-    pub(super) async fn rskafka(bootstrap: &str) -> Self {
-        let cluster = connect(bootstrap).await;
-        let backend = Rskafka::new(cluster.clone(), FetchConfig::default(), "none").unwrap();
-        let admin = Arc::new(backend.admin());
-        Self::new("r", cluster, Arc::new(backend), admin, false)
-    }
-
-    fn new(
-        side: &str,
-        cluster: Cluster,
-        backend: Arc<dyn Backend>,
-        admin: Arc<dyn ClusterAdmin>,
-        idempotent: bool,
-    ) -> Self {
+        let tag = format!("{}{:08x}", if side == Side::Native { "n" } else { "r" }, fastrand::u32(..));
+        let codecs = [
+            ("gzip", Compression::Gzip),
+            ("snappy", Compression::Snappy),
+            ("lz4", Compression::Lz4),
+            ("zstd", Compression::Zstd),
+        ];
         // A linger, so that what is sent together is in one batch.
-        let config = ProducerConfig {
-            idempotent,
+        let mut config = ProducerConfig {
+            idempotent: side == Side::Native,
+            topic_packing: packed(&codecs[..2], &tag),
             linger: Duration::from_millis(50),
             request_timeout: cluster.config().request_timeout,
             delivery_timeout: Duration::from_secs(30),
             ..ProducerConfig::default()
         };
+        let (backend, admin) = side.over(&cluster, &config).unwrap();
         let native = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
-        let lz4 = ProducerConfig { idempotent: true, packing: Compression::Lz4.into(), ..config.clone() };
+        let other = ProducerConfig { idempotent: true, topic_packing: packed(&codecs, &tag), ..config.clone() };
+        if side == Side::Rskafka {
+            // It compresses by itself.
+            config.topic_packing.clear();
+        }
         Self {
             env: cluster.env().clone(),
             producer: Producer::new(cluster.clone(), backend.clone(), config).unwrap(),
-            other: Producer::new(cluster.clone(), native, lz4).unwrap(),
+            other: Producer::new(cluster.clone(), native.clone(), other).unwrap(),
             cluster,
             backend,
             admin,
-            tag: format!("{side}{:08x}", fastrand::u32(..)),
+            side,
+            native,
+            tag,
             attached: AtomicU32::new(0),
         }
     }
 
+    /// Whether the backend is content with these settings.
+    pub(super) fn takes(&self, client: ClientConfig, producer: &ProducerConfig) -> String {
+        let client = ClientConfig { brokers: vec!["127.0.0.1:1".into()], ..client };
+        let cluster = Cluster::lazy(client, Env::system()).unwrap();
+        self.side.over(&cluster, producer).map_or_else(|e| format!("{:?}", e.kind()), |_| "taken".into())
+    }
+
     /// A name of this run's own.
     pub(super) fn name(&self, name: &str) -> String {
-        format!("seam-{name}-{}", self.tag)
+        tagged(name, &self.tag)
     }
 
     /// A topic with one partition and these settings, all of whose brokers know of it.
@@ -133,21 +162,24 @@ impl World {
         }
     }
 
-    /// The other client writes a record that LZ4 makes smaller, or one with these headers.
-    pub(super) async fn other_sends(&self, topic: &str, headers: Headers<'_>, compressible: bool) {
-        let value = if compressible { vec![b'x'; 1_000] } else { b"other".to_vec() };
+    /// The other client writes a record, in the codec that the topic is named by.
+    pub(super) async fn other_sends(&self, topic: &str, value: &[u8], headers: Headers<'_>) {
         let topic = self.other.topic(topic).await.unwrap();
-        let parts = RecordParts { value: Some(&value), headers, ..RecordParts::default() };
+        let parts = RecordParts { value: Some(value), headers, ..RecordParts::default() };
         let delivery = topic.append(Choice::Partition(0), &parts).await.unwrap();
         self.within("an acknowledgement", delivery).await.unwrap();
     }
 
     pub(super) fn reader(&self, topic: &str, from: i64, options: ReadOptions) -> Reader<'_> {
+        self.reader_over(&self.backend, topic, from, options)
+    }
+
+    fn reader_over(&self, backend: &Arc<dyn Backend>, topic: &str, from: i64, options: ReadOptions) -> Reader<'_> {
         let (out, feed) = channel(options);
         let epoch = AssignmentEpoch(u64::from(self.attached.fetch_add(1, Ordering::Relaxed)));
         let topic_id = self.cluster.topology().topic(topic).map_or(TopicId::default(), |t| t.id);
         let from = Position { offset: from, leader_epoch: -1, topic_id };
-        let attached = self.backend.partition(&TopicPartition::new(topic, 0)).attach(from, epoch, out);
+        let attached = backend.partition(&TopicPartition::new(topic, 0)).attach(from, epoch, out);
         Reader { world: self, feed, attached, epoch }
     }
 
@@ -156,9 +188,30 @@ impl World {
         self.reader(topic, from, ReadOptions::default()).records(count).await
     }
 
+    /// The codec of a topic's first batch, by its number, as the log has it.
+    pub(super) async fn codec(&self, topic: &str) -> u8 {
+        let mut reader = self.reader_over(&self.native, topic, 0, ReadOptions::default());
+        loop {
+            if let FetchEvent::Fetched(fetched) = reader.event().await
+                && let Some(first) = fetched.batches.first()
+            {
+                return first.batch.header().codec();
+            }
+        }
+    }
+
     pub(super) async fn within<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
         self.env.timeout(LIMIT, future).await.unwrap_or_else(|| panic!("{what}: not within {LIMIT:?}"))
     }
+}
+
+fn tagged(name: &str, tag: &str) -> String {
+    format!("seam-{name}-{tag}")
+}
+
+/// The codec of each topic that is named by one.
+pub(super) fn packed(codecs: &[(&str, Compression)], tag: &str) -> BTreeMap<String, Packing> {
+    codecs.iter().map(|&(name, codec)| (tagged(name, tag), codec.into())).collect()
 }
 
 async fn connect(bootstrap: &str) -> Cluster {
