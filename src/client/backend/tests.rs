@@ -121,6 +121,19 @@ async fn the_backends_do_the_same_on_kafka_3_but_for_what_the_table_says() {
 }
 
 #[test]
+fn a_difference_that_is_gone_or_is_another_one_is_told() {
+    let told = |ours: &str, theirs: &str| {
+        let (mut native, mut rskafka) = (Transcript::default(), Transcript::default());
+        native.say("TLS, as a setting", ours);
+        rskafka.say("TLS, as a setting", theirs);
+        compare(&native, &rskafka, false).iter().any(|line| line.contains("TLS, as a setting"))
+    };
+    assert!(!told("taken", "InvalidConfig"), "as the table has it");
+    assert!(told("taken", "taken") && told("InvalidConfig", "InvalidConfig"));
+    assert!(told("taken", "Tls"));
+}
+
+#[test]
 fn readme_repeats_the_table_of_differences() {
     let readme = include_str!("../../../README.md");
     let table = readme.split_once("| with rskafka's partition clients |").expect("README has the table").1;
