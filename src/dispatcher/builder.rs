@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::config::{Config, PartitionerKind};
 use super::core::Dispatcher;
+use super::properties;
 use super::topic_defaults::TopicDefaults;
 use super::trace::Tracing;
 use crate::client::Isolation;
@@ -232,11 +233,11 @@ impl Builder {
     /// The file cannot be read or [`Config::apply_properties`] refuses it.
     pub fn properties_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|e| {
+        let bytes = std::fs::read(path).map_err(|e| {
             let message = format!("the properties file {} cannot be read: check its path", path.display());
             Error::new(ErrorKind::InvalidConfig, message).with_source(e)
         })?;
-        for note in self.config.apply_properties(&text)? {
+        for note in self.config.apply_properties(&properties::decode(bytes))? {
             tracing::warn!(target: "dispatcher", "{note}");
         }
         Ok(self)
