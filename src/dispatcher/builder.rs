@@ -116,6 +116,10 @@ impl Builder {
         fetch_memory: usize => fetch_memory;
         /// How long a broker waits for new messages before it answers that there are none. Default 500 ms.
         fetch_max_wait: Duration => fetch_max_wait;
+        /// A longer answer of a broker is refused, in bytes. Default 100 MiB; 64 MiB at least.
+        max_response_size: usize => max_response_size;
+        /// A batch that grows larger than this when it is decompressed is refused, in bytes. Default 128 MiB.
+        max_decompressed_size: usize => max_decompressed_size;
     }
 
     /// Compression of one topic's batches, whatever [`compression`](Self::compression) says; the level is the codec's.
