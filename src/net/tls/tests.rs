@@ -170,6 +170,19 @@ async fn who_does_not_speak_tls_is_told_from_who_hangs_up() {
     assert!(error.to_string().contains("without TLS"), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_in_trouble_is_told_from_one_that_refuses() {
+    for (alert, kind) in [(80, ErrorKind::Connection), (40, ErrorKind::Tls), (70, ErrorKind::Tls)] {
+        let net = Net::default();
+        net.listen("kafka", 9092, move |mut peer| async move {
+            peer.raw(&[21, 3, 3, 0, 2, 2, alert]).await;
+            std::future::pending::<()>().await;
+        });
+        let error = failure(&net, trusting()).await;
+        assert_eq!((error.kind(), error.is_retriable()), (kind, kind == ErrorKind::Connection), "{error}");
+    }
+}
+
 /// The limit of time is one for dialling, TLS and negotiation together.
 #[tokio::test(start_paused = true)]
 async fn silence_after_the_handshake_is_given_up_too() {
