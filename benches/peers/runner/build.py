@@ -1,6 +1,7 @@
 """Builds every peer, dispatcher itself, and fetches Kafka's jars; all from package registries."""
 
 import os
+import shutil
 import subprocess
 
 from .paths import GO, HERE, JAVA, LIBS, OUT, ROOT, TARGET
@@ -17,7 +18,9 @@ def build(tls):
     openssl = ["--features", "tls"] if tls else []
     run("cargo", "build", "--locked", "--release", *openssl, cwd=HERE / "rust")
     run("cargo", "build", "--locked", "--release", "--features", "cli", "--bin", "dispatcher", cwd=ROOT)
-    run("cargo", "build", "--locked", "--release", cwd=HERE / "ours")
+    # With the dependencies that the library is locked to.
+    shutil.copy(ROOT / "Cargo.lock", HERE / "ours/Cargo.lock")
+    run("cargo", "build", "--release", cwd=HERE / "ours")
     run("go", "build", "-o", str(GO), ".", cwd=HERE / "go")
     run("mvn", "-q", "-B", f"-DbuildDirectory={JAVA}", "package", "dependency:copy-dependencies",
         f"-DoutputDirectory={JAVA}/lib", cwd=HERE / "java")

@@ -13,7 +13,7 @@ class Case:
         self.options, self.cluster, self.store, self.part, self.case = options, cluster, store, part, case
         self.words = case.split(",")
         self.topic = f"{part}-{time.strftime('%H%M%S')}-{case.replace(',', '-')}"
-        self.written = 0
+        self.written, self.count = 0, None
 
     def prepare(self):
         """Makes the topics, and what is in them."""

@@ -18,7 +18,7 @@ def measure(options, cluster, store, part, case, who):
     under_way.prepare()
     for number in missing:
         under_way.round(who, number)
-        store.add("round", part=part, case=case, round=number)
+        store.add("round", part=part, case=case, round=number, count=under_way.count)
     wrong = under_way.check()
     if wrong:
         print(f"  {part} {case}: {wrong}", file=sys.stderr, flush=True)

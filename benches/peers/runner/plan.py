@@ -46,18 +46,19 @@ WHAT = {
 }
 
 
-def title(part, case):
+def title(part, case, count=None):
+    """In words; `count` if there were fewer messages than usual."""
     words = case.split(",")
     if part in ("p1", "p2"):
         over = " over TLS" if words[-1] == "tls" else ""
         what = "produced, idempotent" if part == "p1" else "consumed"
-        return f"{count(words[0]):,} × {words[0]} B, compression {words[1]}{over}, {what}"
+        return f"{count or messages(words[0]):,} × {words[0]} B, compression {words[1]}{over}, {what}"
     if part == "p3":
         return f"{words[1]} messages/s of {words[0]} B, linger 0"
     if part == "p4":
         work = f"handlers sleep 0 to {int(words[1]) / 1000:g} ms" if words[1] != "0" else "no work"
         order = {"unordered": "no order", "key": f"by key, {words[2]} keys"}.get(words[3], "by partition")
-        return f"{int(words[0]):,} messages of 1 partition, {work}, 100 at once, {order}"
+        return f"{count or int(words[0]):,} messages of 1 partition, {work}, 100 at once, {order}"
     if part == "p5":
         return f"{int(words[0]):,} one after another, then {int(words[1]):,} with {words[2]} under way"
     if part == "p6":
@@ -65,7 +66,7 @@ def title(part, case):
     return f"{words[0]} partitions, {words[1]} brokers"
 
 
-def count(size):
+def messages(size):
     return COUNTS[size][0] if size in COUNTS else 100_000
 
 

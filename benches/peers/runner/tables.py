@@ -92,7 +92,8 @@ def table(store, part, case):
     wrong = next((check["wrong"] for check in store.of("check", part=part, case=case) if check["wrong"]), None)
     if wrong:
         lines += ["", f"Counts disagree: {wrong}."]
-    return f"#### {plan.title(part, case)}\n\n" + "\n".join(lines) + "\n"
+    counts = [line["count"] for line in store.of("round", part=part, case=case)]
+    return f"#### {plan.title(part, case, counts[-1])}\n\n" + "\n".join(lines) + "\n"
 
 
 def floor_of(store, part, case):

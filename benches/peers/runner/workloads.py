@@ -14,7 +14,7 @@ class Throughput(Case):
     def __init__(self, *which):
         super().__init__(*which)
         self.size, self.codec, self.tls = self.words[0], self.words[1], self.words[-1] == "tls"
-        self.count = self.options.count or plan.count(self.size)
+        self.count = self.options.count or plan.messages(self.size)
 
     def producing(self, tls, peer):
         return dict(**self.cluster.told(tls), topic=self.topic, count=self.count, size=self.size, compression=self.codec,
