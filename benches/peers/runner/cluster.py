@@ -18,13 +18,14 @@ class Cluster:
             return
         folder = OUT / "kafka"
         started = subprocess.run([str(HERE / "kafka/start.sh"), str(n), str(folder), str(base)], capture_output=True,
-                                 text=True, env=dict(os.environ, TLS="1"))
+                                 text=True, env=dict(os.environ, TLS="1" if n == 1 else "0"))
         self.pids = [int(pid.read_text()) for pid in sorted(folder.glob("*.pid"))]
         if started.returncode:
             self.stop()
             sys.exit(started.stderr)
         at = lambda base: ",".join(f"127.0.0.1:{base + i}" for i in range(n))
-        self.brokers, self.tls = at(base), dict(brokers=at(base + 2000), ca=str(folder / "ca.pem"))
+        self.brokers = at(base)
+        self.tls = dict(brokers=at(base + 2000), ca=str(folder / "ca.pem")) if n == 1 else None
         time.sleep(2)
 
     def __enter__(self):
