@@ -26,7 +26,9 @@ class Cluster:
         at = lambda base: ",".join(f"127.0.0.1:{base + i}" for i in range(n))
         self.brokers = at(base)
         self.tls = dict(brokers=at(base + 2000), ca=str(folder / "ca.pem")) if n == 1 else None
-        time.sleep(2)
+        # Makes the brokers' topic of offsets, and finds them at work: or whoever comes first would wait for that.
+        self.fill(self.topic("warm-up", 1), 1000, 0)
+        self.tool("bench", "consume", "--topic", "warm-up", "--messages", "1000")
 
     def __enter__(self):
         return self

@@ -15,6 +15,10 @@ from . import peers
 from .case import Case
 
 
+# Seconds; the peers have it from their own programs.
+HEARTBEAT = 1.0
+
+
 class Member:
     def __init__(self, command):
         self.own, self.changed = [], time.monotonic()
@@ -57,7 +61,9 @@ class Members(Case):
         self.cluster.topic(self.topic, self.partitions)
 
     def turn(self, peer, number):
-        """All start at once; one is killed; one is asked to go."""
+        """All start at once; one is killed; one is asked to go. The last two at another point between two heartbeats in
+        each round, the same for all peers: what `settled` waits is a multiple of theirs, and all would be met at one point."""
+        phase = (number + 0.5) / self.options.rounds * HEARTBEAT
         keys = dict(brokers=self.cluster.brokers, topic=self.topic, partitions=self.partitions, protocol=self.protocol,
                     group=self.group(peer, number))
         command = peers.command(peer, "p6member", keys, self.options.extra)
@@ -66,6 +72,7 @@ class Members(Case):
         gone = []
         found = dict(start_s=settled(there, self.partitions, since, 30))
         for name, end in (("kill_s", subprocess.Popen.kill), ("leave_s", subprocess.Popen.terminate)):
+            time.sleep(phase)
             gone.append(there.pop())
             since = time.monotonic()
             end(gone[-1].process)
