@@ -32,8 +32,9 @@ class Produce(Throughput):
 
     def turn(self, peer, number):
         found = super().turn(peer, number)
-        # A warm figure is that of a later pass.
-        self.written += self.count * found.get("passes", 1)
+        if found.get("ok"):
+            # A warm figure is that of a later pass.
+            self.written += self.count * found.get("passes", 1)
         return found
 
     def check(self):
