@@ -19,7 +19,7 @@ NOTES = {
     "p1": "acks=all, linger 5 ms, batches up to 1 MB, 4 partitions. `rskafka` has no idempotence and goes without. `java` is the "
           "third pass of a warm process. `floor` replays requests that were encoded, and compressed, beforehand.",
     "p2": "Ours by `subscribe`: a handler call a message, commits on. The others by a plain loop that commits nothing. "
-          "messages/s from the first message to the last, CPU from before the client exists. `floor` reads Fetch responses and "
+          "messages/s from the first message to the last (franz: without those of its first poll), CPU from before the client exists. `floor` reads Fetch responses and "
           "computes their batches' CRC, and does not decompress.",
     "p3": "Acknowledged by all, one partition, sender and receiver in one process; the first 2 s are dropped. `floor`: a raw "
           "Produce on one socket, a raw Fetch on another.",
