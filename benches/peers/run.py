@@ -15,6 +15,7 @@ names some (P7 then runs on those). BENCH_DIR (default ./.bench): builds and res
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -88,6 +89,8 @@ def measure_all(options, store, parts):
 
 
 def main():
+    # A broker that was started here is ended, whatever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = arguments()
     if options.what == "build":
         return build(options.tls)
