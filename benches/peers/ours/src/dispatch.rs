@@ -45,7 +45,8 @@ pub(super) async fn run(asked: &Asked) -> Outcome {
                 if longest > 0 {
                     let since = Instant::now();
                     tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=longest))).await;
-                    let key = message.key().and_then(|key| std::str::from_utf8(key).ok()?.strip_prefix('k')?.parse().ok());
+                    let key =
+                        message.key().and_then(|key| std::str::from_utf8(key).ok()?.strip_prefix('k')?.parse().ok());
                     if let Some(slept) = seen.slept.get(key.unwrap_or(0)) {
                         slept.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
                     }
@@ -73,7 +74,9 @@ pub(super) async fn run(asked: &Asked) -> Outcome {
         .await?;
     tokio::time::timeout(Duration::from_secs(170), subscription.join()).await??;
     let (wall, cpu) = (started.elapsed(), cpu.try_elapsed()?);
-    let (Some(first), Some(last)) = (seen.first.get(), seen.last.get()) else { return Err("nothing was handled".into()) };
+    let (Some(first), Some(last)) = (seen.first.get(), seen.last.get()) else {
+        return Err("nothing was handled".into());
+    };
     let dispatch = last.duration_since(*first).as_secs_f64();
     let slept = |by: fn(u64, u64) -> u64| {
         seen.slept.iter().map(|ns| ns.load(Ordering::Relaxed)).reduce(by).unwrap_or(0) as f64 / 1e9
