@@ -212,6 +212,8 @@ async fn no_private_key_is_in_any_log_error_or_debug_output() {
     let store = path("store.pem", &format!("{}{}", client.key, client.chain));
     let trust = path("trust.pem", ca);
     let in_line = |pem: &str| pem.trim().replace('\n', "\\n");
+    // As Kafka's documentation has it: line ends become blanks.
+    let continued = |pem: &str| pem.trim().replace('\n', " \\\n");
     let at = kafka.listener("MTLS");
     let properties = [
         format!("ssl.keystore.type=PEM\nssl.keystore.location={store}"),
@@ -219,6 +221,11 @@ async fn no_private_key_is_in_any_log_error_or_debug_output() {
             "ssl.keystore.type=PEM\nssl.keystore.key={}\nssl.keystore.certificate.chain={}",
             in_line(client.key),
             in_line(client.chain)
+        ),
+        format!(
+            "ssl.keystore.type=PEM\nssl.keystore.key={}\nssl.keystore.certificate.chain={}",
+            continued(client.key),
+            continued(client.chain)
         ),
     ];
     let of_properties = properties.map(|keys| {
@@ -229,9 +236,15 @@ async fn no_private_key_is_in_any_log_error_or_debug_output() {
         config.apply_properties(&text).unwrap();
         Dispatcher::from_config(config).replicas(1).partitions(3)
     });
-    // Half a key, another's key, and one of an authority that nobody trusts.
+    // Half a key, in lines and in one, another's key, and one of an authority that nobody trusts.
     let half = format!("{}\n-----END PRIVATE KEY-----\n", &client.key[..client.key.len() / 2]);
-    let bad = [(client.chain, half.as_str()), (client.chain, stranger.key), (stranger.chain, stranger.key)];
+    let joined = client.key[..client.key.len() / 2].replace('\n', " ");
+    let bad = [
+        (client.chain, half.as_str()),
+        (client.chain, joined.as_str()),
+        (client.chain, stranger.key),
+        (stranger.chain, stranger.key),
+    ];
 
     let mut shown = String::new();
     for builder in of_properties.into_iter().chain([builder(at, self::client())]) {

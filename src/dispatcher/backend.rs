@@ -64,7 +64,7 @@ impl Config {
             }
             #[cfg(feature = "rskafka")]
             Backend::Rskafka => {
-                rskafka::check(client)?;
+                rskafka::check(client, self.max_decompressed_size)?;
                 rskafka::check_isolation(self.isolation)?;
                 self.codecs()?;
                 if !env.is_tcp() {
@@ -133,6 +133,7 @@ mod tests {
             ("TLS", builder().tls(Tls::new())),
             ("SASL", builder().sasl(sasl()).danger_sasl_without_tls()),
             ("security.protocol", with("security.protocol=SSL")),
+            ("a cap", builder().max_decompressed_size(1 << 20)),
             ("isolation", builder().isolation(Isolation::ReadUncommitted)),
             ("compression.type", with("compression.type=lz4")),
             ("gzip", with("compression.type=gzip\ncompression.gzip.level=9")),

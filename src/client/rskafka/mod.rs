@@ -45,7 +45,7 @@ struct Common {
 impl Rskafka {
     /// Nothing is connected before it is needed.
     pub(crate) fn new(cluster: Cluster, fetching: FetchConfig, codecs: Codecs) -> Result<Self> {
-        check(cluster.config())?;
+        check(cluster.config(), fetching.max_decompressed)?;
         let opener = Opener::new(&cluster)?;
         let readers = Readers::new(fetching);
         Ok(Self(Arc::new(Common { cluster, opener, readers, codecs, ids: AtomicU64::new(0) })))

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ::rskafka::client::partition::Compression;
 
 use crate::client::ClientConfig;
+use crate::client::fetch::FetchConfig;
 use crate::client::producer::ProducerConfig;
 use crate::client::types::Isolation;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,10 +51,15 @@ fn codec(packing: Packing) -> Result<Compression> {
     }
 }
 
-/// Refuses connections that are not plain.
-pub(crate) fn check(client: &ClientConfig) -> Result<()> {
+/// Refuses connections that are not plain, and a cap on what batches become.
+pub(crate) fn check(client: &ClientConfig, max_decompressed: usize) -> Result<()> {
     if client.tls.is_some() || client.sasl.is_some() {
         let text = "the rskafka backend has neither TLS nor SASL: use the native backend with this cluster";
+        return Err(refused(text.into()));
+    }
+    if max_decompressed != FetchConfig::default().max_decompressed {
+        let text = "the rskafka backend has no cap on what a batch becomes when it is decompressed: leave \
+                    max_decompressed_size out, or use the native backend";
         return Err(refused(text.into()));
     }
     Ok(())

@@ -109,6 +109,11 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
+        what: "What a batch becomes when it is decompressed has no cap, so that `max_decompressed_size` is refused",
+        remedy: "`Native` where writers are not trusted",
+        lines: &[line("a cap on what a batch becomes, as a setting", "taken", "InvalidConfig")],
+    },
+    Difference {
         what: "Topics written in transactions cannot be read: the partition stops at the first batch that shows it, before which messages of an aborted transaction may have come",
         remedy: "`Native` for such topics",
         lines: &[line(

@@ -3,6 +3,7 @@
 use super::Transcript;
 use super::world::{World, packed, t0};
 use crate::client::ClientConfig;
+use crate::client::fetch::FetchConfig;
 use crate::client::producer::{ProducerConfig, RecordParts};
 use crate::net::sasl::Sasl;
 use crate::net::tls::Tls;
@@ -24,8 +25,10 @@ pub(super) async fn play(world: &World, t: &mut Transcript) {
         ("zstd", plain(), with(Compression::Zstd)),
         ("LZ4 for one topic", plain(), ProducerConfig { topic_packing: one, ..producer() }),
     ] {
-        t.say(format!("{what}, as a setting"), world.takes(client, &producer));
+        t.say(format!("{what}, as a setting"), world.takes(client, &producer, FetchConfig::default()));
     }
+    let capped = FetchConfig { max_decompressed: 1 << 20, ..FetchConfig::default() };
+    t.say("a cap on what a batch becomes, as a setting", world.takes(plain(), &producer(), capped));
     for name in ["gzip", "snappy"] {
         let topic = world.topic(name, 1, &[]).await;
         let value = vec![b'x'; 1_000];

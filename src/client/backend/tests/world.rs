@@ -31,6 +31,9 @@ pub(super) fn t0() -> i64 {
 /// Names and values.
 pub(super) type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
 
+/// What a backend consists of.
+type Parts = (Arc<dyn Backend>, Arc<dyn ClusterAdmin>);
+
 /// Which backend is under test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -40,8 +43,7 @@ pub(super) enum Side {
 
 impl Side {
     /// It, and its administration, for a producer with these settings.
-    fn over(self, cluster: &Cluster, producer: &ProducerConfig) -> Result<(Arc<dyn Backend>, Arc<dyn ClusterAdmin>)> {
-        let fetching = FetchConfig::default();
+    fn over(self, cluster: &Cluster, producer: &ProducerConfig, fetching: FetchConfig) -> Result<Parts> {
         Ok(match self {
             Self::Native => {
                 (Arc::new(Native::new(cluster.clone(), fetching)), Arc::new(NativeAdmin::new(cluster.clone())))
@@ -87,7 +89,7 @@ impl World {
             delivery_timeout: Duration::from_secs(30),
             ..ProducerConfig::default()
         };
-        let (backend, admin) = side.over(&cluster, &config).unwrap();
+        let (backend, admin) = side.over(&cluster, &config, FetchConfig::default()).unwrap();
         let native = Arc::new(Native::new(cluster.clone(), FetchConfig::default()));
         let other = ProducerConfig { idempotent: true, topic_packing: packed(&codecs, &tag), ..config.clone() };
         if side == Side::Rskafka {
@@ -109,10 +111,10 @@ impl World {
     }
 
     /// Whether the backend is content with these settings.
-    pub(super) fn takes(&self, client: ClientConfig, producer: &ProducerConfig) -> String {
+    pub(super) fn takes(&self, client: ClientConfig, producer: &ProducerConfig, fetching: FetchConfig) -> String {
         let client = ClientConfig { brokers: vec!["127.0.0.1:1".into()], ..client };
         let cluster = Cluster::lazy(client, Env::system()).unwrap();
-        self.side.over(&cluster, producer).map_or_else(|e| format!("{:?}", e.kind()), |_| "taken".into())
+        self.side.over(&cluster, producer, fetching).map_or_else(|e| format!("{:?}", e.kind()), |_| "taken".into())
     }
 
     /// A name of this run's own.
