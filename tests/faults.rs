@@ -109,7 +109,8 @@ async fn over_rskafka(kafka: &Kafka, order: dispatcher::Order, count: usize) {
     members[0].kill();
     members.push(start(3));
     common::eventually("the new member works", Duration::from_secs(60), async || logged(3) > 100).await;
-    // The group's coordinator, so that nothing can be committed for a while; it leads partitions as well.
+    // The group's coordinator, so that nothing can be committed for a while; it leads partitions as well. It is replaced
+    // about when the members' sessions end: if one ends before, all that it has finished since its last commit comes again.
     let broker = kafka.node(tools::coordinator(kafka.tools(), &bootstrap, &group)).unwrap();
     broker.kill();
     tokio::time::sleep(Duration::from_secs(8)).await;
