@@ -22,6 +22,8 @@ if g("ca"):
     properties = OUT / "ours-tls.properties"
     properties.write_text(f"security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location={g('ca')}\n")
     cmd[1:1] = ["--command-config", str(properties)]
+if g("backend"):
+    cmd[1:1] = ["--backend", g("backend")]
 if w == "p1":
     cmd += ["produce", "--topic", g("topic"), "--messages", g("count"), "--size", g("size"), "--compression", g("compression"),
             "--idempotent", g("idempotent"), "--linger", g("linger_ms") + "ms", "--batch", g("batch_bytes"), "--window", g("window")]

@@ -17,7 +17,7 @@ def build(tls):
 
     openssl = ["--features", "tls"] if tls else []
     run("cargo", "build", "--locked", "--release", *openssl, cwd=HERE / "rust")
-    run("cargo", "build", "--locked", "--release", "--features", "cli", "--bin", "dispatcher", cwd=ROOT)
+    run("cargo", "build", "--locked", "--release", "--features", "cli,rskafka", "--bin", "dispatcher", cwd=ROOT)
     # With the dependencies that the library is locked to.
     shutil.copy(ROOT / "Cargo.lock", HERE / "ours/Cargo.lock")
     run("cargo", "build", "--release", cwd=HERE / "ours")

@@ -23,7 +23,8 @@ def program(peer, workload):
         return [*JVM, OF_JAVA[peer], workload]
     if peer.split("-")[0] == "ours":
         if workload in OF_THE_TOOL:
-            return [sys.executable, str(HERE / "ours.py"), workload]
+            backend = ["backend=rskafka"] if peer == "ours-rskafka" else []
+            return [sys.executable, str(HERE / "ours.py"), workload, *backend]
         return [str(OURS), peer, workload]
     sys.exit(f"unknown peer {peer}")
 

@@ -8,13 +8,16 @@ THROUGHPUT = [f"{size},{codec}" for size in ("100", "1024") for codec in ("none"
 OTHER_CODECS = [f"{size},{codec}" for size in ("100", "1024") for codec in ("gzip", "snappy", "zstd")]
 OVER_TLS = ["100,none,tls", "1024,none,tls"]
 
+# `ours-rskafka`: the same over the partition clients of the crate rskafka, `dispatcher --backend rskafka`.
+BOTH_BACKENDS = {f"{size},none": PRODUCERS + ["ours-rskafka"] for size in ("100", "1024")}
+
 # Messages, and how many may be unacknowledged, by size.
 COUNTS = {"100": (1_000_000, 50_000), "1024": (200_000, 20_000)}
 
 PLAN = {
     # SIZE,CODEC[,tls]
-    "p1": {case: PRODUCERS for case in THROUGHPUT} | {case: CODECS for case in OTHER_CODECS + OVER_TLS},
-    "p2": {case: PRODUCERS for case in THROUGHPUT} | {case: CODECS for case in OTHER_CODECS + OVER_TLS},
+    "p1": {case: PRODUCERS for case in THROUGHPUT} | BOTH_BACKENDS | {case: CODECS for case in OTHER_CODECS + OVER_TLS},
+    "p2": {case: PRODUCERS for case in THROUGHPUT} | BOTH_BACKENDS | {case: CODECS for case in OTHER_CODECS + OVER_TLS},
     # SIZE,RATE
     "p3": {case: LATENCY for case in ("100,1000", "10240,200")},
     # COUNT,LONGEST SLEEP IN US,KEYS,ORDER. One key and one partition are a row of sleeps, whatever the client: fewer do.

@@ -16,7 +16,7 @@ records the topic has got. Settings, and what each workload does: [peers/README.
 """
 
 NOTES = {
-    "p1": "acks=all, linger 5 ms, batches up to 1 MB, 4 partitions. `rskafka` has no idempotence and goes without. `java` is the "
+    "p1": "acks=all, linger 5 ms, batches up to 1 MB, 4 partitions. `rskafka` has no idempotence and goes without, as does `ours-rskafka`, this library over its partition clients. `java` is the "
           "third pass of a warm process. `floor` replays requests that were encoded, and compressed, beforehand.",
     "p2": "Ours by `subscribe`: a handler call a message, commits on. The others by a plain loop that commits nothing. "
           "messages/s from the first message to the last (franz: without those of its first poll), CPU from before the client exists. `floor` reads Fetch responses and "

@@ -19,7 +19,7 @@ class Throughput(Case):
     def producing(self, tls, peer):
         return dict(**self.cluster.told(tls), topic=self.topic, count=self.count, size=self.size, compression=self.codec,
                     # rskafka has no idempotence.
-                    idempotent="false" if peer == "rskafka" else "true", partitions=4, linger_ms=5, batch_bytes=1_000_000,
+                    idempotent="false" if peer.endswith("rskafka") else "true", partitions=4, linger_ms=5, batch_bytes=1_000_000,
                     window=plan.window(self.size))
 
 
