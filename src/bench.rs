@@ -1,6 +1,8 @@
 //! Entrances to the insides for `benches/`, behind the feature `bench`. No part of the public interface.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
+pub mod counts;
+
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;

@@ -29,6 +29,8 @@ pub struct Reading {
     pub assignors: Vec<Assignor>,
     pub instance_id: Option<String>,
     pub client_id: String,
+    /// Bytes of fetched messages that wait for their handlers, at most.
+    pub fetch_memory: usize,
 }
 
 impl Default for Reading {
@@ -44,6 +46,7 @@ impl Default for Reading {
             assignors: vec![Assignor::Range],
             instance_id: None,
             client_id: "dispatcher".into(),
+            fetch_memory: 64 << 20,
         }
     }
 }
@@ -67,7 +70,7 @@ impl Member {
     pub async fn start_logging(bootstrap: &str, topic: &str, group: &str, reading: &Reading, log: HandlerLog) -> Self {
         let builder = Dispatcher::builder(bootstrap.split(',')).client_id(&reading.client_id);
         let builder = builder.session_timeout(reading.session_timeout).heartbeat_interval(reading.heartbeat_interval);
-        let dispatcher = builder.connect().await.unwrap();
+        let dispatcher = builder.fetch_memory(reading.fetch_memory).connect().await.unwrap();
         let (order, concurrency, on_failure) = (reading.order, reading.concurrency, reading.on_failure.clone());
         let (assignors, instance_id) = (reading.assignors.clone(), reading.instance_id.clone());
         let (events, reading) = (log.clone(), reading.clone());
@@ -258,6 +261,7 @@ impl MemberProcess {
             .env("MEMBER_COOPERATIVE", u8::from(reading.assignors == [Assignor::CooperativeSticky]).to_string())
             .env("MEMBER_INSTANCE", reading.instance_id.as_deref().unwrap_or_default())
             .env("MEMBER_CLIENT", &reading.client_id)
+            .env("MEMBER_FETCH_MEMORY", reading.fetch_memory.to_string())
             .env("MEMBER_LOG", log)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -317,6 +321,7 @@ pub async fn run_member_process() {
         assignors: vec![if number("MEMBER_COOPERATIVE") == 1 { Assignor::CooperativeSticky } else { Assignor::Range }],
         instance_id: std::env::var("MEMBER_INSTANCE").ok().filter(|id| !id.is_empty()),
         client_id: std::env::var("MEMBER_CLIENT").unwrap(),
+        fetch_memory: number("MEMBER_FETCH_MEMORY") as usize,
         ..Reading::default()
     };
     let log = HandlerLog::to_file(Path::new(&std::env::var("MEMBER_LOG").unwrap()));
