@@ -3,7 +3,7 @@
 the tables of TUNING.md: ratios to the defaults (in bold) within the same round, medians; the defaults' own figures beside them.
 
   benches/tuning.py [send|compress|latency|handle|work|idle|takeover]…    all of them unless named
-  --rounds N (5)   --base-port P (29092)
+  --rounds N (5)   --base-port P (29092)   --write: puts them into TUNING.md
 
 Starts one broker, with a TLS listener, as benches/peers does (BENCH_DIR, KAFKA_LIBS: see there). DISPATCHER_CMD names the
 program; without it the release build is made. Needs Linux, Java and Maven."""
@@ -34,7 +34,10 @@ class Kafka:
         if "BENCH_DIR" in env:
             env.setdefault("KAFKA_LIBS", str(Path(env["BENCH_DIR"]) / "kafka-libs"))
         quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        subprocess.run([HERE / "peers/kafka/start.sh", "1", data, str(base)], check=True, env=env, **quiet)
+        start = [HERE / "peers/kafka/start.sh", "1", data, str(base)]
+        # On a busy machine it may not be up in time at once.
+        if all(subprocess.run(start, env=env, **quiet).returncode for _ in range(3)):
+            sys.exit(f"Kafka does not start: see {data}/broker1.log")
         self.pid = int((data / "1.pid").read_text())
         self.log, self.ca = data / "1", data / "ca.pem"
         self.plain, self.tls = f"127.0.0.1:{base}", f"127.0.0.1:{base + 2000}"
@@ -95,7 +98,7 @@ TIMES = [("p50_us", "p50"), ("p99_us", "p99"), ("cpu_s_per_1m", "CPU")]
 def table(title, columns, variants, rounds):
     """The first variant is the one that the others are compared with."""
     first = variants[0][0]
-    print(f"\n**{title}**\n\n| | " + " | ".join(name for _, name in columns) + " |\n|---|" + "---|" * len(columns))
+    lines = [f"**{title}**", "", "| | " + " | ".join(name for _, name in columns) + " |", "|---|" + "---|" * len(columns)]
     for label, _ in variants:
         cells = []
         for key, _ in columns:
@@ -104,7 +107,8 @@ def table(title, columns, variants, rounds):
                 cells.append(f"{middle:,.0f}" if middle >= 1000 else f"{middle:.3g}")
             else:
                 cells.append(f"× {statistics.median(r[label][key] / (r[first][key] or 1e-9) for r in rounds):.2f}")
-        print(f"| {'**' + label + '**' if label == first else label} | " + " | ".join(cells) + " |", flush=True)
+        lines.append(f"| {'**' + label + '**' if label == first else label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def interleaved(count, variants, run):
@@ -131,7 +135,7 @@ def send(tool, count):
         return row
 
     columns = RATES + [("bytes", "bytes a message in the log")]
-    table("Sending 500,000 messages of 100 B as fast as they are acknowledged, 4 partitions", columns, variants,
+    return table("Sending 500,000 messages of 100 B as fast as they are acknowledged, 4 partitions", columns, variants,
           interleaved(count, variants, run))
 
 
@@ -156,7 +160,7 @@ def compress(tool, count):
         return row
 
     columns = RATES[:2] + [("bytes", "bytes a message in the log"), ("read", "CPU of who reads")]
-    table("Compression: 100,000 messages of 1 KiB like JSON (half of it random digits), linger 5 ms", columns, variants,
+    return table("Compression: 100,000 messages of 1 KiB like JSON (half of it random digits), linger 5 ms", columns, variants,
           interleaved(count, variants, run))
 
 
@@ -167,7 +171,7 @@ def latency(tool, count):
     variants += [option("idempotence false", "--idempotent", "false"), option("LZ4", "--compression", "lz4")]
     variants += [setting(f"fetch_max_wait {ms} ms", "fetch.max.wait.ms", ms) for ms in (50, 5_000)]
     variants += [("TLS", {"tls": True})]
-    table("From send to the handler, 1,000 messages/s of 100 B, one partition (µs)", TIMES, variants,
+    return table("From send to the handler, 1,000 messages/s of 100 B, one partition (µs)", TIMES, variants,
           interleaved(count, variants, lambda variant: tool.bench("latency", base, variant)))
 
 
@@ -185,9 +189,10 @@ def handle(tool, count):
     variants += [option(f"fetch_memory {n} MiB", "--fetch-memory", n * MIB) for n in (1, 4, 16, 256)]
     variants += [option(f"commit_interval {text}", "--commit-interval", text) for text in ("10ms", "100ms", "5s")]
     variants += [("TLS", {"tls": True})]
-    table("Handling 1,000,000 messages of 100 B that are there, handlers that do nothing, 4 partitions", RATES, variants,
+    result = table("Handling 1,000,000 messages of 100 B that are there, handlers that do nothing, 4 partitions", RATES, variants,
           interleaved(count, variants, lambda variant: tool.bench("consume", base, variant)))
     tool.remove(topic)
+    return result
 
 
 def work(tool, count):
@@ -197,7 +202,7 @@ def work(tool, count):
     names += [(f"concurrency 100, {text}", {"options": {"--order": order}})
               for text, order in (("no order", "none"), ("order by partition", "partition"))]
     names += [("concurrency 100, order by key, spawn_each", {"options": {"--order": "key", "--spawn-each": True}})]
-    table("Handling 4,000 messages whose handlers wait 0 to 5 ms, 1,000 keys, 4 partitions", RATES[:2], names,
+    return table("Handling 4,000 messages whose handlers wait 0 to 5 ms, 1,000 keys, 4 partitions", RATES[:2], names,
           interleaved(count, names, lambda variant: tool.bench("dispatch", base, variant)))
 
 
@@ -231,15 +236,15 @@ def idle(tool, count):
         process.wait()
         return row
 
-    table("A member that waits for messages of 100 partitions: % of a core, and MB", [("cpu", "CPU"), ("memory", "memory")],
+    result = table("A member that waits for messages of 100 partitions: % of a core, and MB", [("cpu", "CPU"), ("memory", "memory")],
           variants, interleaved(max(count // 2, 1), variants, run))
     tool.remove(topic)
+    return result
 
 
 def takeover(tool, _):
     """How long nobody handles the messages of a member that died."""
-    print("\n**After kill -9 of one of two members: until the other one handles its partitions**\n")
-    print("| | seconds |\n|---|---|")
+    lines = ["**After kill -9 of one of two members: until the other one handles messages of all partitions**", "", "| | seconds |", "|---|---|"]
     for session in (6_000, 10_000, 30_000):
         topic = tool.topic(2)
         group, heartbeat = f"takeover-{time.time_ns()}", min(3_000, session // 3)
@@ -252,14 +257,22 @@ def takeover(tool, _):
         tool.bench("produce", sends, {})
         for _ in range(2):
             members[1].stdout.readline()
-        print(f"| session_timeout {session // 1000} s | {time.monotonic() - begun:.1f} |", flush=True)
+        lines.append(f"| session_timeout {session // 1000} s | {time.monotonic() - begun:.1f} |")
         members[1].terminate()
         members[1].wait()
         members[0].wait()
         tool.remove(topic)
+    return "\n".join(lines)
 
 
 PARTS = dict(send=send, compress=compress, latency=latency, handle=handle, work=work, idle=idle, takeover=takeover)
+
+
+def write(name, text):
+    page = ROOT / "TUNING.md"
+    before, rest = page.read_text().split(f"<!-- tuning:{name} -->\n", 1)
+    after = rest.split("<!-- /tuning -->", 1)[1]
+    page.write_text(f"{before}<!-- tuning:{name} -->\n{text}\n<!-- /tuning -->{after}")
 
 
 def main():
@@ -267,6 +280,7 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--base-port", type=int, default=29092)
+    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if unknown := [name for name in options.parts if name not in PARTS]:
         parser.error(f"no part {unknown[0]}: use {', '.join(PARTS)}")
@@ -282,9 +296,13 @@ def main():
         tool.bench("produce", {"--messages": 1_000_000, "--topic": warm}, {})
         tool.bench("consume", {"--messages": 1_000_000, "--topic": warm}, {})
         tool.remove(warm)
-        print(f"{datetime.date.today()}, {os.cpu_count()} cores shared with the broker, medians of {options.rounds} rounds")
         for name in options.parts or PARTS:
-            PARTS[name](tool, options.rounds)
+            text = PARTS[name](tool, options.rounds)
+            made = f"{datetime.date.today()}, {os.cpu_count()} cores shared with the broker, medians of {options.rounds} rounds."
+            text = f"{text}\n\n{made}"
+            print(f"\n{text}", flush=True)
+            if options.write:
+                write(name, text)
     finally:
         kafka.stop()
 
