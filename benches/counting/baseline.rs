@@ -33,7 +33,8 @@ impl Baseline {
         let made_with = text.lines().find_map(|line| line.strip_prefix("# made with: ")).unwrap_or_default().to_owned();
         let row = |line: &str| {
             let mut fields = line.split('\t');
-            let mut field = || fields.next().unwrap_or_else(|| panic!("{}: {line}: a field is missing", file.display()));
+            let mut field =
+                || fields.next().unwrap_or_else(|| panic!("{}: {line}: a field is missing", file.display()));
             let (part, per, instructions, allocations) = (field(), field(), field(), field());
             Row {
                 part: part.to_owned(),
@@ -60,7 +61,10 @@ impl Baseline {
     pub(crate) fn holds_against(&self, before: &Self) -> bool {
         let judged = self.made_with == before.made_with;
         if !judged {
-            println!("Instructions are told, not judged: the file's were made with\n  {}, these with\n  {}", before.made_with, self.made_with);
+            println!(
+                "Instructions are told, not judged: the file's were made with\n  {}, these with\n  {}",
+                before.made_with, self.made_with
+            );
         }
         let (mut holds, mut better) = (true, false);
         println!("{:<36} {:<9} {:>24} {:>24}", "part", "per", "instructions (before)", "allocations (before)");
@@ -70,7 +74,8 @@ impl Baseline {
                 holds = false;
                 continue;
             };
-            let more_instructions = judged && row.instructions.zip(old.instructions).is_some_and(|(n, o)| n > o * TOLERANCE);
+            let more_instructions =
+                judged && row.instructions.zip(old.instructions).is_some_and(|(n, o)| n > o * TOLERANCE);
             let more_allocations = row.allocations > old.allocations * TOLERANCE + ALLOCATION_SLACK;
             better |= row.instructions.zip(old.instructions).is_some_and(|(n, o)| n * TOLERANCE < o);
             let verdict = match (more_instructions, more_allocations) {

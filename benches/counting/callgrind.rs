@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Instructions of each call of `counted_region`, in their order.
+/// Instructions of each call of `measured_part`, in their order.
 pub(crate) fn instructions(argument: &str) -> Result<Vec<u64>, String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let directory = std::env::temp_dir().join(format!("dispatcher-counts-{}", std::process::id()));
@@ -16,7 +16,7 @@ pub(crate) fn instructions(argument: &str) -> Result<Vec<u64>, String> {
 fn run(program: &Path, argument: &str, directory: &Path) -> Result<Vec<u64>, String> {
     let out = directory.join("out");
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--zero-before=*counted_region*", "--dump-after=*counted_region*"])
+        .args(["--tool=callgrind", "--zero-before=*counted_region*", "--dump-after=*measured_part*"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(program)
         .arg(argument)

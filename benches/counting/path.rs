@@ -128,8 +128,15 @@ async fn handle(brokers: &str, order: Order, n: u64) {
         std::future::ready(Ok::<(), std::convert::Infallible>(()))
     };
     let group = format!("counts-{order:?}-{n}");
-    let subscription =
-        dispatcher.subscribe("counts", handler).group(group).concurrency(64).order(order).count(n).start().await.unwrap();
+    let subscription = dispatcher
+        .subscribe("counts", handler)
+        .group(group)
+        .concurrency(64)
+        .order(order)
+        .count(n)
+        .start()
+        .await
+        .unwrap();
     subscription.join().await.unwrap();
     assert_eq!(seen.load(Ordering::Relaxed), n);
 }

@@ -32,7 +32,12 @@ pub struct Part {
 }
 
 impl Part {
-    fn new(name: impl Into<String>, per: &'static str, count: u32, mut prepare: impl FnMut() -> Work + 'static) -> Self {
+    fn new(
+        name: impl Into<String>,
+        per: &'static str,
+        count: u32,
+        mut prepare: impl FnMut() -> Work + 'static,
+    ) -> Self {
         Self { name: name.into(), per, count, prepare: Box::new(move || prepare()) }
     }
 }
@@ -205,4 +210,3 @@ fn parse(name: String, size: usize, packing: Compression) -> Part {
         })
     })
 }
-
