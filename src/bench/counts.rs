@@ -90,14 +90,14 @@ fn choose_partition() -> Part {
 /// Into one batch whose buffer is large enough, as a used one is.
 fn append(name: String, size: usize, furnished: bool) -> Part {
     const COUNT: usize = 500;
-    let values = Arc::new(payloads(size));
+    let values = Arc::new(payloads(size, COUNT));
     Part::new(name, "message", COUNT as u32, move || {
         let values = values.clone();
         let mut builder = BatchBuilder::new(1_000_000, BytesMut::with_capacity(1_000_000));
         let headers: &[(&str, Option<&[u8]>)] = &[("content-type", Some(b"text/plain")), ("attempt", Some(b"1"))];
         let (key, headers) = if furnished { (Some(&b"customer-12"[..]), headers) } else { (None, &[][..]) };
         Box::new(move || {
-            for value in &values[..COUNT] {
+            for value in values.iter() {
                 let _fits = builder.try_append(NOW_MS, black_box(key), Some(black_box(value)), black_box(headers));
             }
             assert_eq!(builder.count() as usize, COUNT);
@@ -107,8 +107,8 @@ fn append(name: String, size: usize, furnished: bool) -> Part {
 
 fn filled(size: usize) -> BatchBuilder {
     let mut builder = BatchBuilder::new(1_000_000, BytesMut::with_capacity(RECORDS as usize * (size + 20)));
-    for value in payloads(size).iter().take(RECORDS as usize) {
-        builder.try_append(NOW_MS, None, Some(value), &[]).unwrap();
+    for value in payloads(size, RECORDS as usize) {
+        builder.try_append(NOW_MS, None, Some(&value), &[]).unwrap();
     }
     builder
 }
