@@ -1,6 +1,6 @@
 //! One workload of some size in a process of its own, for `benches/scale.py`, which says what and on which cluster:
-//! `scaling BROKERS WORKLOAD name=value…`. Prints one line of JSON: what was done, CPU seconds, the most memory, and with
-//! `idle=SECONDS` what it costs afterwards to wait for more. Fails if anything is missing after a minute without progress.
+//! `scaling BROKERS WORKLOAD name=value…`. Prints one line of JSON: what was done, CPU seconds, the most memory, what it costs
+//! to stop, and with `idle=SECONDS` what it costs to wait for more; commits are in the CPU seconds then. Fails if anything is missing after a minute without progress.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,22 +42,22 @@ async fn main() {
         "consume" => consume(&dispatcher, &arguments).await,
         other => panic!("no workload {other}"),
     };
-    let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
-    let mut idle = 0.0;
+    let (wall, mut used, mut idle) = (wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64(), 0.0);
     if let seconds @ 1.. = arguments.number("idle", 0) {
         // Commits and the last metadata requests are over by then.
         tokio::time::sleep(Duration::from_secs(3)).await;
+        used = cpu.elapsed().as_secs_f64();
         let cpu = ProcessTime::now();
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         idle = cpu.elapsed().as_secs_f64() / seconds as f64;
     }
     let (now, peak) = (memory("VmRSS:"), memory("VmHWM:"));
-    let begun = Instant::now();
+    let stopping = ProcessTime::now();
     futures_util::future::join_all(subscriptions.iter().map(Subscription::stop)).await;
-    let stop = begun.elapsed().as_secs_f64();
+    let stop = stopping.elapsed().as_secs_f64();
     println!(
-        "{{\"done\":{done},\"wall_s\":{wall},\"cpu_s\":{cpu},\"idle_cpu\":{idle},\"rss_mb\":{now},\"peak_mb\":{peak},\
-         \"stop_s\":{stop}}}"
+        "{{\"done\":{done},\"wall_s\":{wall},\"cpu_s\":{used},\"idle_cpu\":{idle},\"rss_mb\":{now},\"peak_mb\":{peak},\
+         \"stop_cpu_s\":{stop}}}"
     );
 }
 
