@@ -1,5 +1,5 @@
-//! Clients that no one here wrote (librdkafka, Kafka's own Java tools, franz-go) find in the embedded broker what they find
-//! in Kafka: every round trip runs on both, and each client sees the same.
+//! Clients that no one here wrote (librdkafka, Kafka's own Java tools, franz-go, sarama) find in the embedded broker what
+//! they find in Kafka: every round trip runs on both, and each client sees the same.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod clients;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use clients::franz::Franz;
 use clients::java::{Java, VerifiableConsumer};
 use clients::librdkafka::Librdkafka;
+use clients::sarama::Sarama;
 use clients::{Message, on_both, ours};
 use common::{eventually, tools, unique};
 use serde_json::{Value, json};
@@ -27,11 +28,13 @@ async fn what_one_client_compresses_by_any_codec_every_client_reads() {
 
 /// Every client writes by each of these lists of codecs, and then reads all of it.
 async fn every_client_reads(codecs: &[&[&str]]) {
-    let (librdkafka, java, franz) = (Librdkafka::or_skip(), Java::or_skip(), Franz::or_skip());
+    let (librdkafka, java) = (Librdkafka::or_skip(), Java::or_skip());
+    let (franz, sarama) = (Franz::or_skip(), Sarama::or_skip());
     let mut writers = vec!["dispatcher"];
     writers.extend(librdkafka.as_ref().map(|_| "librdkafka"));
     writers.extend(java.as_ref().map(|_| "Java"));
     writers.extend(franz.as_ref().map(|_| "franz-go"));
+    writers.extend(sarama.as_ref().map(|_| "sarama"));
     let rounds: Vec<_> = codecs.iter().flat_map(|codecs| writers.iter().map(move |writer| (writer, codecs))).collect();
     let expected: Vec<_> = rounds.iter().flat_map(|(writer, _)| messages(writer)).collect();
     let count = expected.len();
@@ -44,6 +47,7 @@ async fn every_client_reads(codecs: &[&[&str]]) {
                 "librdkafka" => librdkafka.as_ref().unwrap().write(bootstrap, topic, &messages, codecs),
                 "Java" => java.as_ref().unwrap().write(bootstrap, topic, &messages, codecs),
                 "franz-go" => franz.as_ref().unwrap().write(bootstrap, topic, &messages, codecs),
+                "sarama" => sarama.as_ref().unwrap().write(bootstrap, topic, &messages, codecs),
                 _ => ours::write(bootstrap, topic, &messages, codecs).await,
             }
         }
@@ -52,6 +56,7 @@ async fn every_client_reads(codecs: &[&[&str]]) {
                 "librdkafka" => librdkafka.as_ref().unwrap().read(bootstrap, topic, count),
                 "Java" => java.as_ref().unwrap().read(bootstrap, topic, count),
                 "franz-go" => franz.as_ref().unwrap().read(bootstrap, topic, count),
+                "sarama" => sarama.as_ref().unwrap().read(bootstrap, topic, count),
                 _ => ours::read(bootstrap, topic, count).await,
             };
             for (read, expected) in read.iter().zip(&expected) {

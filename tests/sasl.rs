@@ -8,12 +8,13 @@ mod common;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use common::proxy::counting;
+use common::traced::{listen, logged};
 use common::{KAFKA_3, eventually, tools, unique, within};
 use dispatcher::{Builder, Dispatcher, Error, ErrorKind, Message, OauthToken, Sasl, Tls};
 use dispatcher_testcontainers::{Kafka, Listener, SharedKafka, certificates};
@@ -338,38 +339,4 @@ async fn no_secret_is_in_any_log_error_or_debug_output() {
     for secret in secrets {
         assert!(!shown.contains(&secret) && !log.contains(&secret), "{secret}");
     }
-}
-
-/// Everything that is logged in this process.
-static LOG: OnceLock<Arc<Mutex<Vec<u8>>>> = OnceLock::new();
-
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn listen() {
-    LOG.get_or_init(|| {
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let into = log.clone();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || Log(into.clone()))
-            .init();
-        log
-    });
-}
-
-fn logged() -> String {
-    let log = LOG.get().expect("listen() comes first").lock().unwrap_or_else(PoisonError::into_inner);
-    String::from_utf8_lossy(&log).into_owned()
 }

@@ -1,5 +1,6 @@
 //! TLS against real Kafka: messages go both ways over it, with client certificates too; and each thing that can be wrong
-//! with a certificate, a version or a port is one clear error, at once and after one try.
+//! with a certificate, a version or a port is one clear error, at once and after one try; and no private key is in anything
+//! that is logged.
 #![cfg(feature = "tls")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
@@ -9,7 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use common::proxy::counting;
+use common::traced::{listen, logged};
 use common::{eventually, payload, scaled, unique, within};
 use dispatcher::{Builder, Dispatcher, Error, ErrorKind, Message, Tls, TlsVersion};
 use dispatcher_testcontainers::{Kafka, Listener, SharedKafka, certificates};
@@ -18,6 +22,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// One cluster for all of these tests.
 fn kafka() -> Option<SharedKafka> {
+    listen();
     let with = |name: &str, identity| Listener::ssl(name).certificate(identity);
     let only = |name: &str, versions: &str| Listener::ssl(name).property("ssl.enabled.protocols", versions);
     Kafka::builder()
@@ -191,4 +196,82 @@ async fn a_certificate_that_cannot_be_trusted_ends_calls_at_once_and_is_not_trie
     let seen = connections.load(Ordering::Relaxed);
     println!("{seen} connections");
     assert!(seen <= 12, "{seen} connections in 3 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_private_key_is_in_any_log_error_or_debug_output() {
+    let Some(kafka) = kafka() else { return };
+    let files = std::env::temp_dir().join(unique("keys"));
+    std::fs::create_dir(&files).unwrap();
+    let path = |name: &str, text: &str| {
+        let path = files.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().replace('\\', "/")
+    };
+    let (ca, client, stranger) = (certificates::CA, certificates::CLIENT, certificates::STRANGER_CLIENT);
+    let store = path("store.pem", &format!("{}{}", client.key, client.chain));
+    let trust = path("trust.pem", ca);
+    let in_line = |pem: &str| pem.trim().replace('\n', "\\n");
+    // As Kafka's documentation has it: line ends become blanks.
+    let continued = |pem: &str| pem.trim().replace('\n', " \\\n");
+    let at = kafka.listener("MTLS");
+    let properties = [
+        format!("ssl.keystore.type=PEM\nssl.keystore.location={store}"),
+        format!(
+            "ssl.keystore.type=PEM\nssl.keystore.key={}\nssl.keystore.certificate.chain={}",
+            in_line(client.key),
+            in_line(client.chain)
+        ),
+        format!(
+            "ssl.keystore.type=PEM\nssl.keystore.key={}\nssl.keystore.certificate.chain={}",
+            continued(client.key),
+            continued(client.chain)
+        ),
+    ];
+    let of_properties = properties.map(|keys| {
+        let text = format!(
+            "bootstrap.servers={at}\nsecurity.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location={trust}\n{keys}\n"
+        );
+        let mut config = dispatcher::Config::default();
+        config.apply_properties(&text).unwrap();
+        Dispatcher::from_config(config).replicas(1).partitions(3)
+    });
+    // Half a key, in lines and in one, another's key, and one of an authority that nobody trusts.
+    let half = format!("{}\n-----END PRIVATE KEY-----\n", &client.key[..client.key.len() / 2]);
+    let joined = client.key[..client.key.len() / 2].replace('\n', " ");
+    let bad = [
+        (client.chain, half.as_str()),
+        (client.chain, joined.as_str()),
+        (client.chain, stranger.key),
+        (stranger.chain, stranger.key),
+    ];
+
+    let mut shown = String::new();
+    for builder in of_properties.into_iter().chain([builder(at, self::client())]) {
+        shown += &format!("{builder:?} {:#?} {}", builder.config(), serde_json::to_string(builder.config()).unwrap());
+        let dispatcher = builder.connect().await.unwrap();
+        shown += &format!("{dispatcher:?}");
+        round_trip(dispatcher).await;
+    }
+    for (chain, key) in bad {
+        let builder = builder(at, tls().client_certificate_pem(chain, key));
+        shown += &format!("{builder:?} {:#?}", builder.config());
+        let error = builder.connect().await.unwrap_err();
+        println!("{error}\n");
+        shown += &format!("{error} {error:?} {error:#?}");
+    }
+    std::fs::remove_dir_all(&files).unwrap();
+    let log = logged();
+    assert!(log.contains("TRACE") || log.contains("DEBUG"));
+    for line in client.key.lines().chain(stranger.key.lines()).filter(|line| !line.starts_with("-----")) {
+        // As text, and as a list of bytes, of the text or of what it says.
+        let (text, mut lists) = (&line[..line.len().min(16)], vec![line.as_bytes().to_vec()]);
+        lists.extend(BASE64_STANDARD.decode(line));
+        assert!(!shown.contains(text) && !log.contains(text), "{text}");
+        for list in lists {
+            let list = format!("{:?}", &list[..12]);
+            let list = list.trim_matches(['[', ']']);
+            assert!(!shown.contains(list) && !log.contains(list), "{list}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Drives `dispatcher bench` as the peer `ours` of run.py, and prints its JSON line with run.py's field names.
-DISPATCHER_CMD overrides the binary. p6 and p7 need a program on the library itself."""
+DISPATCHER_CMD overrides the binary. p4, p6 and p7 are in ours/, a program on the library itself."""
 import json, os, shlex, subprocess, sys
 from pathlib import Path
 
@@ -9,6 +9,15 @@ HERE = Path(__file__).resolve().parent
 OUT = Path(os.environ.get("BENCH_DIR", HERE / ".bench")).resolve()
 cmd = shlex.split(os.environ.get("DISPATCHER_CMD", str(OUT / "target/release/dispatcher"))) + ["--brokers", kv["brokers"], "--json", "bench"]
 g = kv.get
+
+
+def row_of(command):
+    run = subprocess.run(command, capture_output=True, text=True)
+    sys.stderr.write(run.stderr[-2000:])
+    rows = [line for line in run.stdout.splitlines() if line.startswith("{")]
+    return json.loads(rows[-1]) if rows else sys.exit(run.returncode or 1)
+
+
 if g("ca"):
     properties = OUT / "ours-tls.properties"
     properties.write_text(f"security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location={g('ca')}\n")
@@ -20,23 +29,13 @@ elif w == "p2":
     cmd += ["consume", "--topic", g("topic"), "--messages", g("count")]
 elif w == "p3":
     cmd += ["latency", "--topic", g("topic"), "--messages", str(int(g("rate")) * int(g("secs"))), "--size", g("size"), "--rate", g("rate"), "--linger", "0ms", "--idempotent", g("idempotent", "true")]
-elif w == "p4":
-    order = {"unordered": "none"}.get(g("ordering"), g("ordering"))
-    cmd += ["dispatch", "--topic", g("topic"), "--messages", g("count"), "--concurrency", g("concurrency"), "--order", order, "--work", f"0-{int(g('sleep_max_us'))/1000:g}ms"]
 elif w == "p5":
     def trips(count, window):
-        run = subprocess.run(cmd + ["receipts", "--topic", g("topic"), "--messages", count, "--size", g("size"), "--window", window], capture_output=True, text=True)
-        sys.stderr.write(run.stderr[-2000:])
-        return json.loads(run.stdout.splitlines()[-1])
+        return row_of(cmd + ["receipts", "--topic", g("topic"), "--messages", count, "--size", g("size"), "--window", window])
     alone, together = trips(g("sequential"), "1"), trips(g("concurrent"), g("window"))
     row = {key: together[key] for key in ("msgs_per_s", "cpu_s_per_1m", "max_rss_mb")}
     print(json.dumps({"ok": alone["ok"] and together["ok"], "p50_us": alone["p50_us"], "p99_us": alone["p99_us"], **row}))
     sys.exit()
 else:
-    sys.exit(f"{w}: not through the CLI")
-r = subprocess.run(cmd, capture_output=True, text=True)
-sys.stderr.write(r.stderr[-2000:])
-o = json.loads(r.stdout.splitlines()[-1])
-if w == "p4":
-    o["dispatch_s"] = o["wall_s"]
-print(json.dumps(o))
+    sys.exit(f"{w}: not through the tool")
+print(json.dumps(row_of(cmd)))

@@ -6,19 +6,17 @@ use std::time::Duration;
 use super::args::{Common, NewTopicArgs};
 use super::args_send::CompressionArg;
 use super::exit::{Exit, Outcome};
-use crate::dispatcher::names;
+use crate::dispatcher::{names, properties};
 use crate::{Config, Dispatcher, ErrorKind};
 
 /// The settings that the common options and the properties file give.
 pub(super) fn config(all: &Common) -> Outcome<Config> {
     let mut config = Config { client_id: "dispatcher-cli".into(), ..Config::default() };
     if let Some(path) = &all.command_config {
-        let text = std::fs::read(path)
+        let bytes = std::fs::read(path)
             .map_err(|e| Exit::usage(format!("the properties file {} cannot be read: {e}", path.display())))?;
-        let text = String::from_utf8(text)
-            .map_err(|_| Exit::usage(format!("the properties file {} is not UTF-8 text", path.display())))?;
         let notes = config
-            .apply_properties(&text)
+            .apply_properties(&properties::decode(bytes))
             .map_err(|e| Exit::usage(format!("the properties file {}: {e}", path.display())))?;
         for note in notes {
             let _ = writeln!(std::io::stderr(), "warning: {note}");

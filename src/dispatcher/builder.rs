@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::config::{Config, PartitionerKind};
 use super::core::Dispatcher;
+use super::properties;
 use super::topic_defaults::TopicDefaults;
 use super::trace::Tracing;
 use crate::client::Isolation;
@@ -115,6 +116,10 @@ impl Builder {
         fetch_memory: usize => fetch_memory;
         /// How long a broker waits for new messages before it answers that there are none. Default 500 ms.
         fetch_max_wait: Duration => fetch_max_wait;
+        /// A longer answer of a broker is refused, in bytes. Default 100 MiB; 64 MiB at least.
+        max_response_size: usize => max_response_size;
+        /// A batch that grows larger than this when it is decompressed is refused, in bytes. Default 128 MiB.
+        max_decompressed_size: usize => max_decompressed_size;
     }
 
     /// Compression of one topic's batches, whatever [`compression`](Self::compression) says; the level is the codec's.
@@ -232,11 +237,11 @@ impl Builder {
     /// The file cannot be read or [`Config::apply_properties`] refuses it.
     pub fn properties_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|e| {
+        let bytes = std::fs::read(path).map_err(|e| {
             let message = format!("the properties file {} cannot be read: check its path", path.display());
             Error::new(ErrorKind::InvalidConfig, message).with_source(e)
         })?;
-        for note in self.config.apply_properties(&text)? {
+        for note in self.config.apply_properties(&properties::decode(bytes))? {
             tracing::warn!(target: "dispatcher", "{note}");
         }
         Ok(self)

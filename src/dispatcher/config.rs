@@ -123,6 +123,11 @@ pub struct Config {
     /// How long a broker waits for new messages before it answers that there are none. Default 500 ms.
     #[serde(with = "millis", rename = "fetch_max_wait_ms")]
     pub fetch_max_wait: Duration,
+    /// A longer answer of a broker is refused, and its connection closed, in bytes. Default 100 MiB; 64 MiB at least. A
+    /// batch that does not fit cannot be read.
+    pub max_response_size: usize,
+    /// A batch that grows larger than this when it is decompressed is refused, in bytes. Default 128 MiB.
+    pub max_decompressed_size: usize,
 }
 
 impl Default for Config {
@@ -158,6 +163,8 @@ impl Default for Config {
             heartbeat_interval: Duration::from_secs(3),
             fetch_memory: 64 << 20,
             fetch_max_wait: Duration::from_millis(500),
+            max_response_size: 100 << 20,
+            max_decompressed_size: 128 << 20,
         }
     }
 }
@@ -191,6 +198,8 @@ impl Config {
             ("max_message_size", self.max_message_size, 1, 1 << 30),
             ("buffer_memory", self.buffer_memory, 1 << 10, 1 << 40),
             ("fetch_memory", self.fetch_memory, 1 << 10, 1 << 40),
+            ("max_response_size", self.max_response_size, 64 << 20, i32::MAX as usize),
+            ("max_decompressed_size", self.max_decompressed_size, 1 << 10, 1 << 30),
         ] {
             if !(least..=most).contains(&value) {
                 return bad(format!("{name} is {value}: use {least} to {most} bytes"));
@@ -317,6 +326,8 @@ mod tests {
         assert!(with(|c| c.brokers.clear()).unwrap_err().contains("host:port"));
         assert!(with(|c| c.delivery_timeout = Duration::ZERO).unwrap_err().contains("delivery_timeout"));
         assert!(with(|c| c.batch_size = 0).unwrap_err().contains("batch_size"));
+        assert!(with(|c| c.max_response_size = 1 << 20).unwrap_err().contains("max_response_size"));
+        assert!(with(|c| c.max_decompressed_size = 2 << 30).unwrap_err().contains("max_decompressed_size"));
         assert!(with(|c| c.topic_defaults.replicas = Some(0)).unwrap_err().contains("replicas"));
     }
 }

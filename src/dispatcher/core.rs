@@ -104,8 +104,12 @@ impl Dispatcher {
 
     fn over(cluster: Cluster, config: Config, producer: ProducerConfig, tracing: Tracing) -> Result<Self> {
         telemetry::meter::describe();
-        let fetch =
-            FetchConfig { max_wait: config.fetch_max_wait, budget: config.fetch_memory, ..FetchConfig::default() };
+        let fetch = FetchConfig {
+            max_wait: config.fetch_max_wait,
+            budget: config.fetch_memory,
+            max_decompressed: config.max_decompressed_size,
+            ..FetchConfig::default()
+        };
         let backend = Arc::new(Native::new(cluster.clone(), fetch));
         let producer = Producer::new(cluster.clone(), backend.clone(), producer)?;
         let admin = Arc::new(NativeAdmin::new(cluster.clone()));
@@ -274,6 +278,7 @@ fn client_config(config: &Config) -> ClientConfig {
         connect_timeout: config.connect_timeout,
         request_timeout: config.request_timeout,
         metadata_max_age: config.metadata_max_age,
+        max_frame: config.max_response_size,
         tls: config.tls.clone(),
         sasl: config.sasl.clone(),
         ..ClientConfig::default()

@@ -15,9 +15,33 @@ use crate::env::lock;
 use crate::error::{Error, Result};
 use crate::wire::ErrorCode;
 
-/// Attempts to make topics, by name.
+/// Attempts to make topics, by name; only of names that somebody is at.
 #[derive(Default)]
 pub(super) struct Making(Mutex<BTreeMap<String, Arc<Attempts>>>);
+
+/// A share in the attempts for one name. The last one to go takes the entry along.
+struct Share<'a> {
+    making: &'a Making,
+    name: &'a str,
+    attempts: Arc<Attempts>,
+}
+
+impl Making {
+    fn share<'a>(&'a self, name: &'a str) -> Share<'a> {
+        let attempts = lock(&self.0).entry(name.to_owned()).or_default().clone();
+        Share { making: self, name, attempts }
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut all = lock(&self.making.0);
+        // The map's and this one; others are only made under the lock.
+        if Arc::strong_count(&self.attempts) == 2 {
+            all.remove(self.name);
+        }
+    }
+}
 
 #[derive(Default)]
 struct Attempts {
@@ -114,7 +138,8 @@ impl Dispatcher {
         defaults: &TopicDefaults,
         configs: &[(&str, String)],
     ) -> Result<Arc<TopicMeta>> {
-        let attempts = lock(&self.making().0).entry(name.to_owned()).or_default().clone();
+        let share = self.making().share(name);
+        let attempts = &share.attempts;
         let before = lock(&attempts.failed).count;
         let _turn = attempts.turn.lock().await;
         if let Some(topic) = self.cluster().topology().topic(name) {
@@ -127,15 +152,10 @@ impl Dispatcher {
             }
         }
         let made = self.make_now(name, defaults, configs).await;
-        match &made {
-            Ok(_) => {
-                lock(&self.making().0).remove(name);
-            }
-            Err(error) => {
-                let mut failed = lock(&attempts.failed);
-                failed.count += 1;
-                failed.last = Some(error.clone());
-            }
+        if let Err(error) = &made {
+            let mut failed = lock(&attempts.failed);
+            failed.count += 1;
+            failed.last = Some(error.clone());
         }
         made
     }
@@ -161,5 +181,21 @@ impl Dispatcher {
             }
         }
         self.cluster().topic(name).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_a_name_that_nobody_is_at_any_more() {
+        let making = Making::default();
+        let (first, second) = (making.share("a"), making.share("a"));
+        assert!(Arc::ptr_eq(&first.attempts, &second.attempts));
+        drop(first);
+        assert_eq!(lock(&making.0).len(), 1);
+        drop(second);
+        assert!(lock(&making.0).is_empty());
     }
 }

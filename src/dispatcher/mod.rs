@@ -20,7 +20,7 @@ mod monitor_lag;
 pub(crate) mod names;
 mod origin;
 mod payload;
-mod properties;
+pub(crate) mod properties;
 mod properties_security;
 mod resubscribe;
 mod routes;

@@ -26,7 +26,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for a malformed file, a value that does not parse, a file it names that cannot be read,
-    /// and whatever would leave a connection less secure than the file says.
+    /// and whatever would leave a connection less secure than the file says. Then nothing of the file is applied.
     ///
     /// ```
     /// let mut config = dispatcher::Config::default();
@@ -38,15 +38,18 @@ impl Config {
     pub fn apply_properties(&mut self, text: &str) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         let mut security = SecurityProperties::default();
+        // Who goes on after an error must not go on with half of it, such as without TLS.
+        let mut config = self.clone();
         for (key, value) in parse(text)? {
             if security.take(&key, value.trim()) {
                 continue;
             }
-            if let Some(note) = self.apply(&key, value.trim())? {
+            if let Some(note) = config.apply(&key, value.trim())? {
                 notes.push(note);
             }
         }
-        security.finish(self, &mut notes)?;
+        security.finish(&mut config, &mut notes)?;
+        *self = config;
         Ok(notes)
     }
 
@@ -70,7 +73,7 @@ impl Config {
             "heartbeat.interval.ms" => self.heartbeat_interval = millis(key, value)?,
             "fetch.max.wait.ms" => self.fetch_max_wait = millis(key, value)?,
             "enable.idempotence" => {
-                self.idempotence = value.parse().map_err(|_| invalid(key, value, "true or false"))?;
+                self.idempotence = flag(value).ok_or_else(|| invalid(key, value, "true or false"))?;
             }
             "acks" => {
                 if !matches!(value, "all" | "-1") {
@@ -99,10 +102,46 @@ impl Config {
                 let note = "property max.poll.interval.ms is ignored: slow handlers don't cost membership";
                 return Ok(Some(note.to_owned()));
             }
-            _ => return Ok(Some(format!("property {key} is not known here and is ignored"))),
+            _ => return Ok(Some(unknown(key))),
         }
         Ok(None)
     }
+}
+
+/// The text of a properties file. Java reads them as ISO-8859-1, editors write them in UTF-8.
+pub(crate) fn decode(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| e.into_bytes().into_iter().map(char::from).collect())
+}
+
+/// The note about a property that means nothing here.
+pub(super) fn unknown(key: &str) -> String {
+    match name_in_kafka(key) {
+        Some(name) => format!("property {key} is librdkafka's name and is ignored: use {name}"),
+        None => format!("property {key} is not known here and is ignored"),
+    }
+}
+
+/// What librdkafka calls otherwise.
+pub(super) fn name_in_kafka(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "metadata.broker.list" => "bootstrap.servers",
+        "compression.codec" => "compression.type",
+        "sasl.mechanisms" => "sasl.mechanism",
+        "sasl.username" | "sasl.password" => "sasl.jaas.config",
+        "ssl.ca.location" => "ssl.truststore.location with ssl.truststore.type=PEM",
+        "ssl.ca.pem" => "ssl.truststore.certificates with ssl.truststore.type=PEM",
+        "ssl.certificate.location" | "ssl.key.location" => {
+            "ssl.keystore.location, a file with both, and ssl.keystore.type=PEM"
+        }
+        "ssl.certificate.pem" => "ssl.keystore.certificate.chain with ssl.keystore.type=PEM",
+        "ssl.key.pem" => "ssl.keystore.key with ssl.keystore.type=PEM",
+        _ => return None,
+    })
+}
+
+/// As Kafka reads it, in any case of letters.
+pub(super) fn flag(value: &str) -> Option<bool> {
+    value.to_ascii_lowercase().parse().ok()
 }
 
 fn invalid(key: &str, value: &str, rule: &str) -> Error {
@@ -117,10 +156,11 @@ fn millis(key: &str, value: &str) -> Result<Duration> {
     number(key, value).map(Duration::from_millis)
 }
 
-/// Java's properties format; a key that comes again wins.
+/// Java's properties format; a key that comes again wins. Windows' editors put a byte order mark before it.
 fn parse(text: &str) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
-    let mut lines = text.lines().enumerate();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+    let mut lines = text.split(['\n', '\r']).enumerate();
     while let Some((at, line)) = lines.next() {
         let mut logical = line.trim_start().to_owned();
         if logical.is_empty() || logical.starts_with(['#', '!']) {
@@ -173,16 +213,25 @@ fn unescape(text: &str) -> Option<String> {
             Some('n') => out.push('\n'),
             Some('r') => out.push('\r'),
             Some('f') => out.push('\u{c}'),
-            Some('u') => {
-                let digits: String = chars.by_ref().take(4).collect();
-                let code = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4)?;
-                out.push(char::from_u32(code)?);
-            }
+            Some('u') => match utf16(&mut chars)? {
+                // Java's characters have 16 bits: others are written as two.
+                high @ 0xd800..=0xdbff => {
+                    let (Some('\\'), Some('u')) = (chars.next(), chars.next()) else { return None };
+                    out.push(char::decode_utf16([high, utf16(&mut chars)?]).next()?.ok()?);
+                }
+                unit => out.push(char::from_u32(unit.into())?),
+            },
             Some(other) => out.push(other),
             None => {}
         }
     }
     Some(out)
+}
+
+/// Four hexadecimal digits.
+fn utf16(chars: &mut std::str::Chars<'_>) -> Option<u16> {
+    let digits: Option<u32> = (0..4).try_fold(0, |sum, _| Some(sum << 4 | chars.next()?.to_digit(16)?));
+    digits.and_then(|code| u16::try_from(code).ok())
 }
 
 #[cfg(test)]
@@ -198,8 +247,45 @@ mod tests {
     }
 
     #[test]
+    fn files_of_other_editors_and_javas_two_part_characters_are_read() {
+        let got = parse("\u{feff}a=1\r\nb=2\rc=\\uD83D\\uDE00\\u00e9x\\\r\n  y").unwrap();
+        assert_eq!(
+            got,
+            [("a", "1"), ("b", "2"), ("c", "\u{1f600}éxy")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+        );
+        assert_eq!(decode("# é\n".into()), "# é\n");
+        assert_eq!(decode(b"# \xe9\n".to_vec()), "# é\n", "as Java reads it");
+    }
+
+    #[test]
+    fn what_is_refused_leaves_the_settings_as_they_were() {
+        let before = Config {
+            tls: Some(crate::Tls::new()),
+            sasl: Some(crate::Sasl::plain("alice", "s3cret")),
+            ..Config::default()
+        };
+        for text in ["security.protocol=SSL\nssl.truststore.location=/no/such", "client.id=x\nlinger.ms=y"] {
+            let mut config = before.clone();
+            config.apply_properties(text).unwrap_err();
+            assert_eq!(config, before, "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_are_read_in_any_case_and_librdkafkas_names_are_told_from_nonsense() {
+        let mut config = Config::default();
+        let notes = config.apply_properties("enable.idempotence=False\nmetadata.broker.list=a:1").unwrap();
+        assert!(!config.idempotence);
+        assert!(notes.len() == 1 && notes[0].contains("use bootstrap.servers"), "{notes:?}");
+    }
+
+    #[test]
     fn a_broken_file_is_an_error_that_names_the_line() {
-        for (text, line) in [("a=1\njunk", "line 2"), ("a=\\u12", "line 1"), ("=x", "line 1")] {
+        let broken = ["a=\\u12", "a=\\u+041", "a=\\uD83D", "a=\\uD83Dx", "a=\\uD83D\\u0041", "a=\\uDE00"];
+        let broken = broken.map(|text| (text, "line 1"));
+        for (text, line) in
+            [("a=1\njunk", "line 2"), ("a=1\r\njunk", "line 2"), ("=x", "line 1")].into_iter().chain(broken)
+        {
             let error = parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
             assert!(error.to_string().contains(line), "{error}");

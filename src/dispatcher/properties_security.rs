@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::jaas;
+use super::properties;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::sasl::Sasl;
 use crate::net::tls::{Tls, TlsVersion};
@@ -44,7 +45,7 @@ impl SecurityProperties {
         if let Some(allowed) = self.flag("dispatcher.allow.sasl.plaintext")? {
             config.danger_sasl_without_tls = allowed;
         }
-        let any_certificate = self.flag("dispatcher.danger.accept.any.certificate")?;
+        let any_certificate = self.flag(ANY_CERTIFICATE)?;
         let (tls, sasl) = match self.remove("security.protocol").map(|p| p.to_ascii_uppercase()).as_deref() {
             Some("PLAINTEXT") => (false, false),
             Some("SSL") => (true, false),
@@ -55,13 +56,14 @@ impl SecurityProperties {
                 return Err(invalid(format!("property security.protocol is {other:?}: {rule}")));
             }
             None => {
-                return match self.found.keys().next() {
-                    Some(key) => Err(invalid(format!(
+                if let Some(key) = self.found.keys().next() {
+                    return Err(invalid(format!(
                         "property {key} has no effect without security.protocol, which is PLAINTEXT if left out: add \
                          security.protocol=SSL, SASL_PLAINTEXT or SASL_SSL"
-                    ))),
-                    None => Ok(()),
-                };
+                    )));
+                }
+                accept_any(config, any_certificate, notes);
+                return Ok(());
             }
         };
         let mut unused = |prefix: &str, found: &mut BTreeMap<String, String>| {
@@ -79,12 +81,12 @@ impl SecurityProperties {
         if !sasl {
             unused("sasl.", &mut self.found);
         }
-        config.tls = tls.then(|| self.tls(config.tls.take(), notes)).transpose()?;
-        if let (Some(tls), Some(any)) = (&mut config.tls, any_certificate) {
-            tls.danger_accept_any_certificate = any;
-        }
+        let before = config.tls.take().filter(|_| tls);
+        config.tls = tls.then(|| before.unwrap_or_default());
+        accept_any(config, any_certificate, notes);
+        config.tls = config.tls.take().map(|before| self.tls(before, notes)).transpose()?;
         config.sasl = sasl.then(|| self.sasl(config.sasl.take(), notes)).transpose()?;
-        notes.extend(self.found.into_keys().map(|key| format!("property {key} is not known here and is ignored")));
+        notes.extend(self.found.into_keys().map(|key| properties::unknown(&key)));
         Ok(())
     }
 
@@ -94,7 +96,9 @@ impl SecurityProperties {
     }
 
     fn flag(&mut self, key: &str) -> Result<Option<bool>> {
-        let parse = |value: String| value.parse().map_err(|_| invalid(format!("property {key}: use true or false")));
+        let parse = |value: String| {
+            properties::flag(&value).ok_or_else(|| invalid(format!("property {key}: use true or false")))
+        };
         self.remove(key).map(parse).transpose()
     }
 
@@ -106,8 +110,7 @@ impl SecurityProperties {
         }
     }
 
-    fn tls(&mut self, before: Option<Tls>, notes: &mut Vec<String>) -> Result<Tls> {
-        let mut tls = before.unwrap_or_default();
+    fn tls(&mut self, mut tls: Tls, notes: &mut Vec<String>) -> Result<Tls> {
         let pem = "stores in PEM have none";
         // What is trusted is what the file says, and not what was trusted before as well.
         let (file, text) = (self.store("ssl.truststore")?, self.pem("ssl.truststore.certificates", "CERTIFICATE")?);
@@ -137,6 +140,7 @@ impl SecurityProperties {
         self.note(&["ssl.key.password"], "the private key is not encrypted", notes);
         if let Some(algorithm) = self.found.remove("ssl.endpoint.identification.algorithm")
             && !algorithm.eq_ignore_ascii_case("https")
+            && !tls.danger_accept_any_certificate
         {
             return Err(invalid(format!(
                 "property ssl.endpoint.identification.algorithm is {algorithm:?}, but a broker's name is always checked: \
@@ -210,7 +214,7 @@ impl SecurityProperties {
     fn sasl(&mut self, before: Option<Sasl>, notes: &mut Vec<String>) -> Result<Sasl> {
         for key in ["sasl.client.callback.handler.class", "sasl.login.callback.handler.class", "sasl.login.class"] {
             let class = self.remove(key);
-            if class.is_some_and(|class| !OUR_HANDLERS.iter().any(|known| class.ends_with(known))) {
+            if class.is_some_and(|class| class.rsplit('.').next().is_none_or(|name| !OUR_HANDLERS.contains(&name))) {
                 return Err(invalid(format!(
                     "property {key} names a class of Java, which cannot run here: remove it, and for OAUTHBEARER set \
                      `Sasl::oauthbearer_with` with a callback that gets the token"
@@ -221,6 +225,9 @@ impl SecurityProperties {
         self.ignore("sasl.login.", automatic, notes);
         self.ignore("sasl.kerberos.", "Kerberos is not spoken here", notes);
         let Some(mechanism) = self.remove("sasl.mechanism") else {
+            if self.found.contains_key("sasl.mechanisms") {
+                return Err(invalid("property sasl.mechanisms is librdkafka's name: use sasl.mechanism"));
+            }
             return Err(invalid(
                 "property sasl.mechanism is missing, which Kafka takes for GSSAPI (Kerberos), and that is not spoken \
                  here: use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
@@ -276,7 +283,9 @@ impl SecurityProperties {
     ) -> Result<Sasl> {
         let key = "sasl.oauthbearer.token.endpoint.url";
         if let Some(url) = self.remove(key) {
-            let Some(path) = url.strip_prefix("file://") else {
+            // Of one slash as of three, which are the same.
+            let path = url.strip_prefix("file:").map(|path| path.strip_prefix("//").unwrap_or(path));
+            let Some(path) = path else {
                 return Err(invalid(format!(
                     "property {key} names an HTTP endpoint, and tokens are not fetched from there: use a file:// URL of \
                      a token that is kept fresh, or `Sasl::oauthbearer_with` with a callback that gets it"
@@ -288,7 +297,14 @@ impl SecurityProperties {
                 let message = format!("property {key} names {path:?}, which cannot be read: correct the path");
                 return Err(invalid(message).with_source(e));
             }
-            return Ok(Sasl::oauthbearer_file(path));
+            let mut extensions = BTreeMap::new();
+            for (name, value) in options {
+                match name.strip_prefix("extension_") {
+                    Some(extension) => drop(extensions.insert(extension.to_owned(), value)),
+                    None => unknown_option(&name, notes),
+                }
+            }
+            return Ok(Sasl::file_with_extensions(path.into(), extensions));
         }
         let mut claims = BTreeMap::new();
         let mut lifetime = Duration::from_secs(3_600);
@@ -316,8 +332,18 @@ impl SecurityProperties {
     }
 }
 
+const ANY_CERTIFICATE: &str = "dispatcher.danger.accept.any.certificate";
+
 fn is_own(key: &str) -> bool {
-    matches!(key, "dispatcher.allow.sasl.plaintext" | "dispatcher.danger.accept.any.certificate")
+    matches!(key, "dispatcher.allow.sasl.plaintext" | ANY_CERTIFICATE)
+}
+
+fn accept_any(config: &mut Config, any: Option<bool>, notes: &mut Vec<String>) {
+    match (&mut config.tls, any) {
+        (Some(tls), Some(any)) => tls.danger_accept_any_certificate = any,
+        (None, Some(true)) => notes.push(format!("property {ANY_CERTIFICATE} is ignored: there is no TLS")),
+        _ => {}
+    }
 }
 
 fn unknown_option(name: impl Display, notes: &mut Vec<String>) {

@@ -1,6 +1,7 @@
 //! Committing: builds what an OffsetCommit says from the trackers' progress, and learns from its answer. One commit
 //! is under way at a time, so that none overtakes another; the last ones of a revocation and of a stop wait for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 
 use super::consumer::{Driver, Owned};
@@ -79,7 +80,7 @@ where
     /// Commits positions that must be at once, beside the policy's timer.
     pub(super) fn pin(&mut self) {
         if self.committing.is_none() && !self.pinned.is_empty() {
-            let pinned = std::mem::take(&mut self.pinned);
+            let pinned: BTreeSet<_> = self.pinned.drain(..).collect();
             self.committing = self.commit_of(|_, id| pinned.contains(&id));
         }
     }
@@ -154,9 +155,10 @@ where
             Ok(answer) => answer,
             Err(error) => return Some((error, false)),
         };
+        let codes: BTreeMap<_, _> = answer.into_iter().collect();
         let mut refused: Option<(Error, bool)> = None;
         for (tp, id, point) in points {
-            match answer.iter().find(|(answered, _)| *answered == tp).map(|(_, code)| *code) {
+            match codes.get(&tp).copied() {
                 Some(ErrorCode::NONE) => {
                     if let Some(Owned::Running(running)) = self.owned.get_mut(&tp)
                         && running.id == id

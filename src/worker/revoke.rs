@@ -2,6 +2,7 @@
 //! its handlers drain, what they finished is committed, then the partitions are let go and the group is answered. Each
 //! step has a limit, and none of them holds up anything else.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::consumer::{Driver, Owned};
@@ -20,7 +21,7 @@ const COMMIT_RESERVE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Revocation {
     /// What it is about, as it was assigned then; `None`: had not started.
-    pub(super) partitions: Vec<(TopicPartition, Option<PartId>)>,
+    pub(super) partitions: BTreeMap<TopicPartition, Option<PartId>>,
     /// When handlers are waited for no longer.
     pub(super) limit: Instant,
     /// When it is answered, whatever became of the commit.
@@ -51,7 +52,7 @@ pub(super) struct Again {
 
 impl Revocation {
     fn has(&self, tp: &TopicPartition, id: PartId) -> bool {
-        self.partitions.iter().any(|(of, at)| of == tp && *at == Some(id))
+        self.partitions.get(tp) == Some(&Some(id))
     }
 }
 
@@ -151,13 +152,13 @@ where
     }
 
     fn running_of(&self, revocation: &Revocation) -> u64 {
-        let ids = revocation.partitions.iter().filter_map(|(_, id)| *id);
+        let ids = revocation.partitions.values().filter_map(|id| *id);
         self.shared.with(|s| ids.map(|id| u64::from(s.in_flight_of(id))).sum())
     }
 
     /// Those of them whose handlers have ended.
     fn tended_of(&self, revocation: &Revocation) -> u64 {
-        let ids = revocation.partitions.iter().filter_map(|(_, id)| *id);
+        let ids = revocation.partitions.values().filter_map(|id| *id);
         self.shared.with(|s| ids.map(|id| u64::from(s.tended_of(id))).sum())
     }
 
@@ -176,7 +177,7 @@ where
             }
         }
         if !revocation.partitions.is_empty() {
-            let partitions = named(revocation.partitions.iter().map(|(tp, _)| tp));
+            let partitions = named(revocation.partitions.keys());
             self.shared.events.push(SubscriptionEvent::Revoked { partitions });
         }
         self.again.left += revocation.left;

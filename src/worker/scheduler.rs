@@ -113,6 +113,8 @@ pub(crate) struct Rules {
 pub(crate) struct Scheduler<B> {
     rules: Rules,
     parts: Vec<Option<Part<B>>>,
+    /// Places of `parts` that are empty.
+    free: Vec<u32>,
     /// Slots that may have something to hand out, in turn.
     ready: VecDeque<u32>,
     /// Records not handed out.
@@ -142,6 +144,7 @@ impl<B: Block> Scheduler<B> {
         Self {
             rules,
             parts: Vec::new(),
+            free: Vec::new(),
             ready: VecDeque::new(),
             backlog: 0,
             in_flight: 0,
@@ -169,12 +172,12 @@ impl<B: Block> Scheduler<B> {
     ) -> PartId {
         let epoch = assignment.epoch;
         let part = Part::new(assignment, offset, leader_epoch, inherited, until);
-        let slot = self.parts.iter().position(Option::is_none).unwrap_or_else(|| {
+        let slot = self.free.pop().unwrap_or_else(|| {
             self.parts.push(None);
-            self.parts.len() - 1
+            self.parts.len() as u32 - 1
         });
-        self.parts[slot] = Some(part);
-        PartId { slot: slot as u32, epoch }
+        self.parts[slot as usize] = Some(part);
+        PartId { slot, epoch }
     }
 
     /// Fetched blocks in log order, and where the next Fetch begins. False when the assignment is over.
@@ -312,6 +315,7 @@ impl<B: Block> Scheduler<B> {
         self.close(id);
         if get(&mut self.parts, id).is_some() {
             self.parts[id.slot as usize] = None;
+            self.free.push(id.slot);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where a newly assigned partition starts: at the group's committed offset if it can be believed, else by the start
 //! policy. Metadata beside it says which records above are finished already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
         }
     }
     let tps: Vec<_> = tps.into_iter().filter(|tp| !failed.contains_key(tp)).collect();
-    let mut disbelieved = Vec::new();
+    let mut disbelieved = BTreeSet::new();
     let with: Vec<_> = tps.iter().filter(|tp| committed.contains_key(tp)).cloned().collect();
     let ends = offsets(&*log, &with, OffsetAt::Latest, Isolation::ReadUncommitted, patience, &mut failed).await?;
     for tp in &with {
@@ -93,12 +93,13 @@ pub(crate) async fn positions<M: Membership, L: Log>(
             tracing::warn!(target: "dispatcher::worker", "{text}");
             failures.push(Failure { record: None, error: Error::new(ErrorKind::Protocol, text) });
             committed.remove(tp);
-            disbelieved.push(tp.clone());
+            disbelieved.insert(tp.clone());
         }
     }
     // What was committed once is never skipped: the policy speaks only for partitions new to the group.
     // Nor does it speak for retry topics, whose messages were handed out before.
     let is_retry = |tp: &TopicPartition| config.retry_of(&tp.topic).is_some();
+    let (known, with): (BTreeSet<_>, BTreeSet<_>) = (known.iter().collect(), with.iter().collect());
     let is_new = |tp: &TopicPartition| known.contains(tp) && !with.contains(tp) && !is_retry(tp);
     // Nor are the first messages of partitions that were added since.
     let was_there = |tp: &TopicPartition| config.partitions.get(&tp.topic).is_none_or(|count| tp.partition < *count);

@@ -1,6 +1,7 @@
 //! Ending: a stop drains and commits everything and leaves the group, a loss drops at once. Revocations go on meanwhile.
 //! Every wait here has a limit.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::consumer::{Driver, Owned, Reason};
@@ -29,13 +30,14 @@ where
             tracing::warn!(target: "dispatcher::worker", ?partitions, "lost: what was handled since the last commit comes again");
         }
         // One that had not started is known to its revocation only.
-        let revoked = |tp: &TopicPartition| self.revoking.iter().any(|r| r.partitions.iter().any(|(of, _)| *of == *tp));
+        let revoked = |tp: &TopicPartition| self.revoking.iter().any(|r| r.partitions.contains_key(tp));
         let ours: Vec<_> = partitions.iter().filter(|tp| self.owned.contains_key(*tp) || revoked(tp)).collect();
         if !ours.is_empty() {
             self.shared.events.push(SubscriptionEvent::Lost { partitions: named(ours) });
         }
+        let lost: BTreeSet<_> = partitions.iter().collect();
         for revocation in &mut self.revoking {
-            revocation.partitions.retain(|(tp, _)| !partitions.contains(tp));
+            revocation.partitions.retain(|tp, _| !lost.contains(tp));
         }
         self.forget(partitions);
     }

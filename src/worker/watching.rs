@@ -1,7 +1,7 @@
 //! What the driver looks after for those who watch: partitions that have caught up, handlers that stand still, and
 //! whether the subscription is paused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -117,8 +117,9 @@ where
     pub(super) fn ends_found(&mut self, mut of: Vec<(TopicPartition, AssignmentEpoch)>, found: Found) {
         let found = found.unwrap_or_else(|error| of.iter().map(|(tp, _)| (tp.clone(), Err(error.clone()))).collect());
         let mut failed = BTreeSet::new();
+        let asked: BTreeMap<_, _> = of.iter().map(|(tp, epoch)| (tp, *epoch)).collect();
         for (tp, end) in found {
-            let epoch = of.iter().find(|(asked, _)| *asked == tp).map(|(_, epoch)| *epoch);
+            let epoch = asked.get(&tp).copied();
             let running = epoch.and_then(|epoch| self.running(&tp, epoch)).map(|running| running.id);
             match (end, running) {
                 (Ok(Some(end)), Some(id)) => self.shared.with(|s| s.set_goal(id, end)),

@@ -10,6 +10,7 @@ pub mod java;
 pub mod librdkafka;
 pub mod member;
 pub mod ours;
+pub mod sarama;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod segment;
 pub mod spans;
 pub mod tools;
+pub mod traced;
 pub mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -11,7 +11,7 @@ use super::core::{Core, first_success};
 use super::pool::Use;
 use super::{name_of, none_answered};
 use crate::client::retry::Backoff;
-use crate::client::topology::{Answer, AnsweredPartition, AnsweredTopic, BrokerMeta, Merge, Topology};
+use crate::client::topology::{Answer, AnsweredPartition, AnsweredTopic, BrokerMeta, Merge, NewLeader, Topology};
 use crate::client::types::{TopicName, TopicPartition};
 use crate::env::lock;
 use crate::env::watch;
@@ -121,9 +121,14 @@ impl Metadata {
         self.publish(&merge);
     }
 
-    pub(super) fn learn_leader(&self, tp: &TopicPartition, leader: i32, epoch: i32, endpoint: Option<BrokerMeta>) {
+    pub(super) fn learn_leaders(&self, leaders: &[NewLeader], endpoints: &[BrokerMeta]) {
         let mut merge = lock(&self.merge);
-        if merge.leader(tp, leader, epoch, endpoint) {
+        let mut changed = false;
+        for NewLeader { tp, leader, leader_epoch } in leaders {
+            let endpoint = endpoints.iter().find(|broker| broker.id == *leader).cloned();
+            changed |= merge.leader(tp, *leader, *leader_epoch, endpoint);
+        }
+        if changed {
             self.publish(&merge);
         }
     }

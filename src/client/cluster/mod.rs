@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use self::core::Core;
 pub(crate) use self::pool::Use;
 use crate::client::config::ClientConfig;
-use crate::client::topology::{BrokerMeta, TopicMeta, Topology};
-use crate::client::types::{TopicName, TopicPartition};
+use crate::client::topology::{BrokerMeta, NewLeader, TopicMeta, Topology};
+use crate::client::types::TopicName;
 use crate::env::Env;
 use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
@@ -108,9 +108,9 @@ impl Cluster {
         self.0.core.metadata.refresh_now().await
     }
 
-    /// Takes in the leader that a Produce or Fetch answer named (KIP-951), with its address if that came along.
-    pub(crate) fn learn_leader(&self, tp: &TopicPartition, leader: i32, epoch: i32, endpoint: Option<BrokerMeta>) {
-        self.0.core.metadata.learn_leader(tp, leader, epoch, endpoint);
+    /// Takes in the leaders that a Produce or Fetch answer named (KIP-951), with what addresses came along.
+    pub(crate) fn learn_leaders(&self, leaders: &[NewLeader], endpoints: &[BrokerMeta]) {
+        self.0.core.metadata.learn_leaders(leaders, endpoints);
     }
 
     /// A connection to a broker for one kind of traffic; opened if there is none. Callers that come while it is

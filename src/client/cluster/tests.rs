@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 
 use super::testing::Fake;
 use super::*;
-use crate::client::types::Isolation;
+use crate::client::topology::NewLeader;
+use crate::client::types::{Isolation, TopicPartition};
 use crate::wire::ErrorCode;
 use crate::wire::messages::*;
 
@@ -258,10 +259,11 @@ async fn a_leader_that_an_answer_named_is_published_at_once() {
     cluster.topic("t").await.unwrap();
     let mut changes = cluster.changes();
     let requests = fake.count::<MetadataRequest>();
-    let tp = TopicPartition::new("t", 0);
-    cluster.learn_leader(&tp, 2, 3, None);
+    let tp = Arc::new(TopicPartition::new("t", 0));
+    let named = |leader_epoch| [NewLeader { tp: tp.clone(), leader: 2, leader_epoch }];
+    cluster.learn_leaders(&named(3), &[]);
     assert!(!changes.has_changed().unwrap(), "an old epoch teaches nothing");
-    cluster.learn_leader(&tp, 2, 4, None);
+    cluster.learn_leaders(&named(4), &[]);
     assert_eq!(changes.borrow_and_update().partition(&tp).unwrap().leader, 2);
     assert_eq!(fake.count::<MetadataRequest>(), requests);
 }

@@ -354,7 +354,7 @@ impl Driver {
     /// The first session on that broker which does not read this partition already.
     fn source_for(&mut self, broker: i32, link: &Arc<Link>) -> SourceKey {
         let mut key = SourceKey { broker, isolation: link.options().isolation, nth: 0 };
-        while self.sources.get(&key).is_some_and(|s| s.partitions.contains(link.tp())) && key.nth < u8::MAX {
+        while self.sources.get(&key).is_some_and(|s| s.partitions.contains(link.tp())) {
             key.nth += 1;
         }
         let (common, env) = (&self.common, &self.env);

@@ -43,7 +43,7 @@ const WORTH_WAITING: Duration = Duration::from_millis(30);
 pub(super) struct SourceKey {
     pub(super) broker: i32,
     pub(super) isolation: Isolation,
-    pub(super) nth: u8,
+    pub(super) nth: u32,
 }
 
 /// What the fetcher tells a source.
@@ -425,9 +425,9 @@ impl Source {
 
     fn act_on(&self, answered: Answered, endpoints: &[NodeEndpoint]) -> (Vec<Work>, bool) {
         let Answered { work, given_back, leaders, barren } = answered;
-        for new in leaders {
-            let endpoint = endpoints.iter().find(|e| e.node_id == new.leader).and_then(endpoint);
-            self.common.cluster.learn_leader(&new.tp, new.leader, new.leader_epoch, endpoint);
+        if !leaders.is_empty() {
+            let endpoints: Vec<_> = endpoints.iter().filter_map(endpoint).collect();
+            self.common.cluster.learn_leaders(&leaders, &endpoints);
         }
         for (reading, trouble) in given_back {
             self.give_back(reading, trouble);

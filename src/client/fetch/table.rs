@@ -11,7 +11,8 @@ use super::delivery::{FetchFault, Lease, Link, LinkState, Memory};
 use super::parse::{AbortedFilter, BadBatch, Scan, scan};
 use super::reading::{Reading, Trouble, Verdict, judge};
 use super::session::{Plan, Session, Slot};
-use crate::client::types::{Isolation, TopicId, TopicPartition};
+use crate::client::topology::NewLeader;
+use crate::client::types::{Isolation, TopicId};
 use crate::error::{Error, ErrorKind};
 use crate::wire::ErrorCode;
 use crate::wire::messages::FetchResponse;
@@ -27,14 +28,6 @@ pub(super) struct Work {
     pub(super) last_stable: i64,
     /// Counts the bytes as the partition's until the batches have leases of their own.
     pub(super) hold: Lease,
-}
-
-/// A leader named by an answer (KIP-951).
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NewLeader {
-    pub(super) tp: Arc<TopicPartition>,
-    pub(super) leader: i32,
-    pub(super) leader_epoch: i32,
 }
 
 /// What is to be done after an answer.

@@ -23,6 +23,14 @@ pub(crate) struct Topology {
     pub(super) refused: BTreeMap<TopicName, ErrorCode>,
 }
 
+/// A leader that a Produce or Fetch answer named (KIP-951).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NewLeader {
+    pub(crate) tp: Arc<TopicPartition>,
+    pub(crate) leader: i32,
+    pub(crate) leader_epoch: i32,
+}
+
 /// Where a broker is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BrokerMeta {

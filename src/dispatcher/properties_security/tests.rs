@@ -91,6 +91,30 @@ fn tls_by_kafkas_names_becomes_settings() {
     [ca, pair].iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
 
+/// What the error about names tells to do has to work.
+#[test]
+fn names_are_not_checked_where_any_certificate_is_accepted_for_tests() {
+    let any = "dispatcher.danger.accept.any.certificate=TRUE";
+    let (config, notes) = applied(&format!("security.protocol=SSL\nssl.endpoint.identification.algorithm=\n{any}"));
+    assert_eq!((config.tls, notes.len()), (Some(Tls::new().danger_accept_any_certificate()), 0));
+    let mut config = Config { tls: Some(Tls::new()), ..Config::default() };
+    assert_eq!(config.apply_properties(any).unwrap(), [""; 0]);
+    assert!(config.tls.is_some_and(|tls| tls.danger_accept_any_certificate));
+    for text in [any.to_owned(), format!("security.protocol=PLAINTEXT\n{any}")] {
+        let (config, notes) = applied(&text);
+        assert!(config.tls.is_none() && notes.len() == 1 && notes[0].contains("there is no TLS"), "{notes:?}");
+    }
+}
+
+#[test]
+fn librdkafkas_names_are_told_by_kafkas() {
+    let error = refused("security.protocol=SASL_SSL\nsasl.mechanisms=PLAIN\nsasl.password=s3cret");
+    assert!(error.contains("use sasl.mechanism"), "{error}");
+    let (_, notes) = applied("security.protocol=SSL\nssl.ca.location=/ca.pem\nssl.key.location=k");
+    assert!(notes.iter().any(|note| note.contains("ssl.truststore.location")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("ssl.keystore.location")), "{notes:?}");
+}
+
 #[test]
 fn a_file_wins_over_what_was_trusted_before() {
     let mut config =
@@ -156,6 +180,7 @@ fn what_would_be_less_secure_than_it_reads_is_refused() {
         ("security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=https://idp/token".into(), "callback"),
         ("security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=file:///no/such".into(), "/no/such"),
         ("security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.client.callback.handler.class=com.example.Mine".into(), "Java"),
+        ("security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nsasl.login.callback.handler.class=a.IAMOAuthBearerLoginCallbackHandler".into(), "Java"),
         ("dispatcher.allow.sasl.plaintext=yes".into(), "true or false"),
     ] {
         let error = refused(&format!("{text}\n"));
@@ -175,6 +200,14 @@ fn oauthbearer_takes_its_tokens_from_a_file_a_callback_or_nowhere_safe() {
         let (config, notes) = applied(&format!("{text}{url}"));
         assert_eq!(config.sasl, Some(Sasl::oauthbearer_file(&token)));
         assert!(notes.len() == 1 && notes[0].contains("sasl.login.refresh.window.factor"), "{notes:?}");
+
+        let options = "extension_logicalCluster=\"lkc-1\" clientSecret=\"s3cret\"";
+        let handler = "sasl.login.callback.handler.class=a.b.OAuthBearerLoginCallbackHandler\n";
+        let url = url.replace("file://", "file:");
+        let (config, notes) = applied(&format!("{text}{url}{handler}{}", jaas("OAuthBearerLoginModule", options)));
+        let extensions = [("logicalCluster".to_owned(), "lkc-1".to_owned())].into();
+        assert_eq!(config.sasl, Some(Sasl::file_with_extensions(token.clone(), extensions)));
+        assert!(notes.iter().any(|note| note.contains("clientSecret") && !note.contains("s3cret")), "{notes:?}");
     }
     let line = jaas("OAuthBearerLoginModule", "unsecuredLoginStringClaim_sub=\"alice\" unsecuredValidatorX=\"1\"");
     let (config, notes) = applied(&format!("{text}{line}"));

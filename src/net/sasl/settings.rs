@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::super::secret::Secret;
 use super::hash::Hash;
-use super::token::{CallbackError, OauthToken, Tokens, Unsecured};
+use super::token::{CallbackError, OauthToken, Tokens, Unsecured, check_extensions};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Who this client is, and how it proves it: for listeners of Kafka's protocols `SASL_SSL` and `SASL_PLAINTEXT`.
@@ -114,7 +114,12 @@ impl Sasl {
     /// OAUTHBEARER with a token that some agent keeps fresh in a file, which is read for each connection and each time one
     /// authenticates again; white space around it is left out.
     pub fn oauthbearer_file(path: impl Into<PathBuf>) -> Self {
-        Self { kind: Kind::Oauthbearer(Tokens::File(path.into())) }
+        Self::file_with_extensions(path.into(), BTreeMap::new())
+    }
+
+    /// The same, with SASL extensions for each token.
+    pub(crate) fn file_with_extensions(path: PathBuf, extensions: BTreeMap<String, String>) -> Self {
+        Self { kind: Kind::Oauthbearer(Tokens::File { path, extensions }) }
     }
 
     /// **For development.** OAUTHBEARER with tokens that nobody signs, for an hour each: brokers whose listener has no
@@ -159,6 +164,7 @@ impl Sasl {
         let (user, password) = match &self.kind {
             Kind::Plain { user, password } | Kind::Scram { user, password, .. } => (user, password.expose()),
             Kind::Oauthbearer(Tokens::Static(token)) => return token.check().or_else(bad),
+            Kind::Oauthbearer(Tokens::File { extensions, .. }) => return check_extensions(extensions).or_else(bad),
             Kind::Oauthbearer(_) => return Ok(()),
         };
         let mechanism = self.mechanism();

@@ -64,17 +64,22 @@ impl OauthToken {
         if self.lifetime.is_some_and(|left| left.is_zero()) {
             return Err("the OAUTHBEARER token has expired already: get a fresh one".into());
         }
-        for (name, value) in &self.extensions {
-            let letters = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic());
-            if !letters || name == "auth" {
-                return Err(format!("the SASL extension {name:?} cannot be sent: use ASCII letters, and not `auth`"));
-            }
-            if value.is_empty() || !value.bytes().all(|b| matches!(b, 0x20..=0x7e | b'\t' | b'\r' | b'\n')) {
-                return Err(format!("the value of the SASL extension {name:?} cannot be sent: use printable ASCII"));
-            }
-        }
-        Ok(())
+        check_extensions(&self.extensions)
     }
+}
+
+/// Why they cannot be sent, without quoting their values.
+pub(super) fn check_extensions(extensions: &BTreeMap<String, String>) -> Result<(), String> {
+    for (name, value) in extensions {
+        let letters = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic());
+        if !letters || name == "auth" {
+            return Err(format!("the SASL extension {name:?} cannot be sent: use ASCII letters, and not `auth`"));
+        }
+        if value.is_empty() || !value.bytes().all(|b| matches!(b, 0x20..=0x7e | b'\t' | b'\r' | b'\n')) {
+            return Err(format!("the value of the SASL extension {name:?} cannot be sent: use printable ASCII"));
+        }
+    }
+    Ok(())
 }
 
 /// What a callback may fail with.
@@ -102,7 +107,7 @@ type Fetching = Pin<Box<dyn Future<Output = Result<OauthToken, CallbackError>> +
 #[derive(Clone)]
 pub(super) enum Tokens {
     Static(OauthToken),
-    File(PathBuf),
+    File { path: PathBuf, extensions: BTreeMap<String, String> },
     Unsecured(Unsecured),
     Callback(Arc<dyn Fn() -> Fetching + Send + Sync>),
 }
@@ -146,10 +151,10 @@ impl Tokens {
     pub(super) async fn get(&self, wall_ms: i64) -> Result<OauthToken, CallbackError> {
         match self {
             Self::Static(token) => Ok(token.clone()),
-            Self::File(path) => match std::fs::read_to_string(path) {
+            Self::File { path, extensions } => match std::fs::read_to_string(path) {
                 // It is being written.
                 Ok(text) if text.trim().is_empty() => Err(format!("the token file {} is empty", path.display()).into()),
-                Ok(text) => Ok(OauthToken::new(text.trim())),
+                Ok(text) => Ok(OauthToken { extensions: extensions.clone(), ..OauthToken::new(text.trim()) }),
                 Err(e) => Err(format!("the token file {} cannot be read: {e}", path.display()).into()),
             },
             Self::Unsecured(unsecured) => Ok(unsecured.token(wall_ms)),
@@ -162,7 +167,7 @@ impl PartialEq for Tokens {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Static(a), Self::Static(b)) => a == b,
-            (Self::File(a), Self::File(b)) => a == b,
+            (Self::File { path: a, extensions: x }, Self::File { path: b, extensions: y }) => (a, x) == (b, y),
             (Self::Unsecured(a), Self::Unsecured(b)) => a == b,
             (Self::Callback(a), Self::Callback(b)) => Arc::ptr_eq(a, b),
             _ => false,
@@ -176,7 +181,7 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Static(_) => f.write_str("a token"),
-            Self::File(path) => write!(f, "a token from {}", path.display()),
+            Self::File { path, .. } => write!(f, "a token from {}", path.display()),
             Self::Unsecured(_) => f.write_str("unsecured tokens"),
             Self::Callback(_) => f.write_str("a callback"),
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::super::secret::Secret;
 
@@ -52,13 +52,13 @@ pub struct Tls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roots_file: Option<PathBuf>,
     /// Certificates to trust instead of the system's, in PEM. With `roots_file`, both.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "certificates_only")]
     pub roots_pem: Option<String>,
     /// The file of this client's certificate and those that lead from it to the broker's authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_file: Option<PathBuf>,
-    /// The same in PEM.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The same in PEM. A private key that stands there too is not written out.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "certificates_only")]
     pub certificate_pem: Option<String>,
     /// The file of this client's private key; it may be `certificate_file` too.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +139,15 @@ impl Tls {
         self.provider = Some(Provider(provider));
         self
     }
+}
+
+/// Texts of certificates, some of which are handed over together with the key.
+fn certificates_only<S: Serializer>(pem: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let Some(pem) = pem.as_deref().filter(|pem| pem.contains("PRIVATE KEY")) else { return pem.serialize(serializer) };
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    let bodies = pem.split(begin).skip(1).filter_map(|rest| rest.split_once(end));
+    let kept: String = bodies.map(|(body, _)| format!("{begin}{body}{end}\n")).collect();
+    serializer.serialize_str(&kept)
 }
 
 /// Says what is set and nothing of what is secret.

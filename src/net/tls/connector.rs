@@ -50,8 +50,16 @@ impl Connector {
         let identified = identity.is_some();
         let config = match identity {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|e| {
-                unusable("the client certificate and its key cannot be used together: check that they belong together")
-                    .with_source(e)
+                let message = match &e {
+                    rustls::Error::InconsistentKeys(_) => {
+                        "the client certificate and its key cannot be used together: check that they belong together"
+                    }
+                    _ => {
+                        "the client's private key cannot be used: give one of RSA (from 2,048 bits on), P-256, P-384 or \
+                         Ed25519, or Tls::crypto_provider one that knows it"
+                    }
+                };
+                unusable(message).with_source(e)
             })?,
             None => builder.with_no_client_auth(),
         };
@@ -94,8 +102,8 @@ fn built_in() -> Result<Arc<CryptoProvider>> {
         return Ok(Arc::new(rustls_graviola::default_provider()));
     }
     Err(unusable(
-        "the built-in TLS cryptography does not run on this processor (it needs AArch64, or x86-64 with aes, avx2, adx, \
-         bmi and pclmulqdq): give Tls::crypto_provider another one of rustls'",
+        "the built-in TLS cryptography does not run on this processor (it needs AArch64 with aes, pmull and sha2, or x86-64 \
+         with aes, avx2, adx, bmi and pclmulqdq): give Tls::crypto_provider another one of rustls'",
     ))
 }
 

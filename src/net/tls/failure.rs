@@ -44,6 +44,13 @@ impl Failure {
                 let message = format!("the connection to {peer} was lost while it was being secured");
                 Error::new(ErrorKind::Connection, message).with_source(io::Error::new(kind, text))
             }
+            // RFC 8446: of no concern to this side or to what it sent. It may pass.
+            Self::Tls(
+                error @ TlsError::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled),
+            ) => {
+                let message = format!("{peer} broke TLS off for trouble of its own: look at its log if that goes on");
+                Error::new(ErrorKind::Connection, message).with_source(error)
+            }
             Self::Tls(error) => {
                 let message = match &error {
                     TlsError::InvalidCertificate(reason) => certificate(peer, reason),

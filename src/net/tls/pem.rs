@@ -1,8 +1,9 @@
-//! Certificates and keys out of PEM, from a file or given as text. Errors name the file or option.
+//! Certificates and keys out of PEM, from a file or given as text. Errors name the file or option, and quote nothing of
+//! the text: it may be a key.
 
 use std::path::Path;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::super::secret::Secret;
@@ -52,19 +53,46 @@ fn one(file: Option<&Path>, pem: Option<&str>, what: &str) -> Result<Option<Text
 fn read(path: &Path, option: &str) -> Result<Text> {
     let from = format!("the TLS {option} {}", path.display());
     match std::fs::read(path) {
-        Ok(pem) => Ok(Text { pem, from }),
+        Ok(pem) => Ok(Text { pem: in_lines(&pem), from }),
         Err(e) => Err(invalid(format!("{from} cannot be read: check the path")).with_source(e)),
     }
 }
 
 fn given(pem: &str, option: &str) -> Text {
-    Text { pem: pem.as_bytes().to_vec(), from: format!("the TLS {option}") }
+    Text { pem: in_lines(pem.as_bytes()), from: format!("the TLS {option}") }
 }
+
+/// Puts each BEGIN and END on a line of its own. Kafka takes PEM whose lines were joined, as in a properties file where
+/// they go on behind a backslash.
+fn in_lines(pem: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(pem.len() + 64), pem);
+    while let Some((before, marker, behind)) = split_at_marker(rest) {
+        out.extend_from_slice(before);
+        out.push(b'\n');
+        out.extend_from_slice(marker);
+        out.push(b'\n');
+        rest = behind;
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// At the first `-----BEGIN …-----` or `-----END …-----`.
+fn split_at_marker(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    (0..text.len()).find_map(|start| {
+        let (before, from) = text.split_at(start);
+        let label = from.strip_prefix(DASHES).filter(|l| l.starts_with(b"BEGIN ") || l.starts_with(b"END "))?;
+        let end = label.iter().position(|b| !matches!(b, b'A'..=b'Z' | b'0'..=b'9' | b' '))?;
+        label[end..].strip_prefix(DASHES).map(|behind| (before, &from[..from.len() - behind.len()], behind))
+    })
+}
+
+const DASHES: &[u8] = b"-----";
 
 impl Text {
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>> {
         let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.pem).collect();
-        let all = all.map_err(|e| invalid(format!("{} is not PEM: check the file", self.from)).with_source(e))?;
+        let all = all.map_err(|e| invalid(format!("{} is not PEM, for {}: correct it", self.from, why(&e))))?;
         if all.is_empty() {
             let from = &self.from;
             return Err(invalid(format!(
@@ -81,9 +109,11 @@ impl Text {
             let message = format!("{from} is encrypted: decrypt it with `openssl pkey -in key.pem -out plain-key.pem`");
             return Err(invalid(message));
         }
-        PrivateKeyDer::from_pem_slice(&self.pem).map_err(|e| {
-            invalid(format!("{from} holds no private key (BEGIN PRIVATE KEY): it must be PEM{}", self.store()))
-                .with_source(e)
+        PrivateKeyDer::from_pem_slice(&self.pem).map_err(|e| match e {
+            pem::Error::NoItemsFound => {
+                invalid(format!("{from} holds no private key (BEGIN PRIVATE KEY): it must be PEM{}", self.store()))
+            }
+            e => invalid(format!("{from} holds a private key that cannot be read, for {}: correct it", why(&e))),
         })
     }
 
@@ -94,6 +124,16 @@ impl Text {
             [0x30, 0x80..=0x84, ..] => ", and this is binary (PKCS#12 or DER): convert it with openssl or keytool",
             _ => "",
         }
+    }
+}
+
+/// What is wrong, in words of our own: the parser's quote what it could not read.
+fn why(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a BEGIN has no END of the same name",
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN does not end with five dashes",
+        pem::Error::Base64Decode(_) => "what stands between BEGIN and END is not base64",
+        _ => "it breaks the format",
     }
 }
 

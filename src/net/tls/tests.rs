@@ -170,6 +170,19 @@ async fn who_does_not_speak_tls_is_told_from_who_hangs_up() {
     assert!(error.to_string().contains("without TLS"), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_in_trouble_is_told_from_one_that_refuses() {
+    for (alert, kind) in [(80, ErrorKind::Connection), (40, ErrorKind::Tls), (70, ErrorKind::Tls)] {
+        let net = Net::default();
+        net.listen("kafka", 9092, move |mut peer| async move {
+            peer.raw(&[21, 3, 3, 0, 2, 2, alert]).await;
+            std::future::pending::<()>().await;
+        });
+        let error = failure(&net, trusting()).await;
+        assert_eq!((error.kind(), error.is_retriable()), (kind, kind == ErrorKind::Connection), "{error}");
+    }
+}
+
 /// The limit of time is one for dialling, TLS and negotiation together.
 #[tokio::test(start_paused = true)]
 async fn silence_after_the_handshake_is_given_up_too() {
@@ -348,6 +361,46 @@ fn files_and_texts_that_cannot_be_used_are_named() {
     assert!(refusal(upside_down).contains("min_version"));
 }
 
+/// As Kafka does it: lines of a properties file that go on behind a backslash have no line ends left.
+#[test]
+fn pem_whose_lines_were_joined_is_read_as_well_as_one_with_notes_between() {
+    let client = certificates::CLIENT;
+    let joined = |pem: &str, by: &str| pem.trim().lines().collect::<Vec<_>>().join(by);
+    for by in [" ", "", "\r\n", "\n  ", "\r"] {
+        let tls = Tls::new()
+            .roots_pem(format!(
+                "\u{feff}{} notes {}",
+                joined(certificates::CA, by),
+                joined(certificates::STRANGER_CA, by)
+            ))
+            .client_certificate_pem(joined(client.chain, by), joined(client.key, by));
+        assert_eq!(super::pem::roots(&tls).unwrap().len(), 2, "{by:?}");
+        Connector::new(&tls).unwrap();
+    }
+}
+
+#[test]
+fn no_error_quotes_a_key_that_cannot_be_read() {
+    let client = certificates::CLIENT;
+    let body: String = client.key.lines().filter(|line| !line.starts_with('-')).collect();
+    for key in [
+        client.key.replace("-----END", "END"),
+        client.key.replace("-----BEGIN PRIVATE KEY-----", &format!("-----BEGIN {body}")),
+        client.key.replace("-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY---- "),
+        client.key.replace('\n', " ").replace("KEY-----", "KEY"),
+        client.key.replace("PRIVATE KEY", "private key"),
+        client.key.replacen(&body[..64], &format!("!{}", &body[1..64]), 1),
+        client.key.replace(&body[..64], ""),
+    ] {
+        let error = Connector::new(&trusting().client_certificate_pem(client.chain, key.clone())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        let shown = format!("{error} {error:?}");
+        let bytes = format!("{:?}", &body.as_bytes()[70..74]);
+        assert!(!shown.contains(&body[70..80]) && !shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+        assert!(shown.contains("key"), "{shown}");
+    }
+}
+
 #[test]
 fn settings_survive_serde_but_for_the_key_which_debug_does_not_show_either() {
     let client = certificates::CLIENT;
@@ -355,6 +408,11 @@ fn settings_survive_serde_but_for_the_key_which_debug_does_not_show_either() {
     let text = serde_json::to_string(&tls).unwrap();
     assert!(!text.contains("PRIVATE KEY"), "{text}");
     assert_eq!(serde_json::from_str::<Tls>(&text).unwrap(), Tls { key_pem: None, ..tls.clone() });
+    let both = format!("{}{}", client.key, client.chain);
+    let both = trusting().client_certificate_pem(&both, both.as_str());
+    let text = serde_json::to_string(&both).unwrap();
+    assert!(text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE KEY") && !text.contains(&client.key[40..60]));
+    assert_eq!(serde_json::from_str::<Tls>(&text).unwrap().certificate_pem.as_deref(), Some(client.chain));
     let given = serde_json::json!({ "key_pem": client.key }).to_string();
     assert_eq!(serde_json::from_str::<Tls>(&given).unwrap().key_pem, Some(client.key.into()));
     assert_eq!(serde_json::to_string(&Tls::new()).unwrap(), "{}");

@@ -1,7 +1,10 @@
 // sarama 1.26.1 as a member of a mixed group, set up as the Go dispatcher sets it up: prints one JSON line for each thing
-// that happens to it, and leaves in order when its input says "stop". What it marked is committed when a session ends.
+// that happens to it, and leaves in order when its input says "stop". What it marked is committed when a session ends. It also
+// writes and reads messages.
 //
 //	sarama BOOTSTRAP TOPIC GROUP CLIENT_ID ASSIGNOR
+//	sarama write BOOTSTRAP TOPIC CODEC,… < records   (a JSON list of {key, value, headers})
+//	sarama read BOOTSTRAP TOPIC COUNT
 package main
 
 import (
@@ -10,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +30,20 @@ type member struct {
 type fields map[string]any
 
 func main() {
+	switch os.Args[1] {
+	case "write":
+		written := write(strings.Split(os.Args[2], ","), os.Args[3], strings.Split(os.Args[4], ","))
+		must(json.NewEncoder(os.Stdout).Encode(written))
+	case "read":
+		count, err := strconv.Atoi(os.Args[4])
+		must(err)
+		must(json.NewEncoder(os.Stdout).Encode(read(strings.Split(os.Args[2], ","), os.Args[3], count)))
+	default:
+		join()
+	}
+}
+
+func join() {
 	bootstrap, topic, group, client, assignor := os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]
 	if assignor != sarama.BalanceStrategyRange.Name() {
 		panic("this version knows no " + assignor)

@@ -424,6 +424,21 @@ async fn two_subscriptions_to_one_partition_read_independently() {
     assert!(blocks.iter().all(|b| b.next_offset == 10));
 }
 
+/// In many groups, as when each subscription of a process has one of its own.
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_subscriptions_to_one_partition_each_get_all_of_it() {
+    let mut reader = Reader::new(&[(1, 0)], FetchConfig::default()).await;
+    let guards: Vec<_> = (0..300).map(|_| reader.attach(0, 0)).collect();
+    for round in 0..2 {
+        reader.brokers.write(0, 2);
+        let blocks = reader.read(2 * 300).await;
+        let records: u32 = blocks.iter().flat_map(|b| &b.batches).map(|b| b.count).sum();
+        assert_eq!(records, 600, "round {round}");
+        reader.quiet(Duration::from_secs(2)).await;
+    }
+    drop(guards);
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_the_last_handle_and_attachment_the_fetching_ends() {
     let reader = Reader::new(&[(1, 0)], FetchConfig::default()).await;

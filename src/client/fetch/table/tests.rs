@@ -6,7 +6,7 @@ use super::super::delivery::{Attached, FetchEvent, FetchIn, OnBadBatch, ReadOpti
 use super::super::testing::{concat, corrupted, data, marker};
 use super::*;
 use crate::client::retry::{Backoff, BackoffConfig};
-use crate::client::types::{AssignmentEpoch, Position, TopicId};
+use crate::client::types::{AssignmentEpoch, Position, TopicId, TopicPartition};
 use crate::wire::Records;
 use crate::wire::messages::fetch::{AbortedTransaction, TopicResponse};
 

@@ -8,7 +8,7 @@ use super::answers;
 use crate::client::cluster::Cluster;
 use crate::client::producer::queue::{Outcome, Retry, Taken};
 use crate::client::producer::sequencer::Answer;
-use crate::client::topology::{BrokerMeta, Topology};
+use crate::client::topology::{BrokerMeta, NewLeader, Topology};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Connection;
 use crate::wire::messages::produce::{PartitionData, ProduceRequest, ProduceResponse, TopicData};
@@ -123,8 +123,11 @@ fn sort(response: ProduceResponse, version: i16, topics: &[(crate::wire::StrByte
         let same =
             |(name, id, _): &&(_, _, _)| if version >= BY_ID { *id == topic.topic_id } else { *name == topic.name };
         let Some(at) = topics.iter().position(|t| same(&t)) else { continue };
-        for partition in topic.partition_responses {
-            if let Some(place) = topics[at].2.iter().position(|&index| index == partition.index) {
+        let asked = &topics[at].2;
+        for (nth, partition) in topic.partition_responses.into_iter().enumerate() {
+            // Brokers keep the request's order; it is not promised.
+            let here = asked.get(nth).filter(|&&index| index == partition.index).map(|_| nth);
+            if let Some(place) = here.or_else(|| asked.iter().position(|&index| index == partition.index)) {
                 partitions[at][place] = Some(partition);
             }
         }
@@ -161,6 +164,15 @@ impl Landed {
                 return self.batches.into_iter().map(|b| (outcome(&b), b)).map(|(o, b)| (b, o)).collect();
             }
         };
+        let leaders = self.batches.iter().zip(&self.places).filter_map(|(batch, &(topic, place))| {
+            let partition = sorted.partitions[topic][place].as_ref().filter(|p| p.error_code != ErrorCode::NONE)?;
+            let (leader, leader_epoch) = (partition.current_leader.leader_id, partition.current_leader.leader_epoch);
+            (leader >= 0).then(|| NewLeader { tp: batch.queue.tp().clone(), leader, leader_epoch })
+        });
+        let leaders: Vec<_> = leaders.collect();
+        if !leaders.is_empty() {
+            cluster.learn_leaders(&leaders, &sorted.endpoints);
+        }
         let mut judged = Vec::with_capacity(self.batches.len());
         for (batch, (topic, place)) in self.batches.into_iter().zip(self.places) {
             let tp = batch.queue.tp();
@@ -176,11 +188,6 @@ impl Landed {
                 let log_append_time = Some(partition.log_append_time_ms).filter(|&ms| ms >= 0);
                 judged.push((batch, Outcome::Written { base_offset, log_append_time }));
                 continue;
-            }
-            let (leader, epoch) = (partition.current_leader.leader_id, partition.current_leader.leader_epoch);
-            if leader >= 0 {
-                let endpoint = sorted.endpoints.iter().find(|node| node.id == leader).cloned();
-                cluster.learn_leader(tp, leader, epoch, endpoint);
             }
             let moved = cluster.topology().partition(tp).is_some_and(|p| p.leader >= 0 && p.leader != broker);
             let mut error = Error::from_code(partition.error_code, format_args!("Produce to {tp}"));
