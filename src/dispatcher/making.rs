@@ -9,7 +9,7 @@ use super::core::Dispatcher;
 use super::topic_defaults::TopicDefaults;
 use super::validate;
 use crate::client::admin::NewTopic;
-use crate::client::producer::{Delivery, ProducerTopic};
+use crate::client::producer::ProducerTopic;
 use crate::client::topology::TopicMeta;
 use crate::env::lock;
 use crate::error::{Error, Result};
@@ -97,20 +97,28 @@ impl Dispatcher {
 
     /// A helper topic to send to.
     pub(super) async fn helper_producer(&self, helper: &HelperTopic) -> Result<ProducerTopic> {
-        if let Some(known) = self.known_topic(&helper.name)
-            && self.cluster().topology().topic(&helper.name).is_some()
-        {
+        if let Some(known) = self.known_helper(&helper.name) {
             return Ok(known);
         }
         self.ensure_helper(helper).await?;
         self.open_topic(&helper.name).await
     }
 
-    /// Waits until a helper topic has the record. If the topic is removed meanwhile, it is made again for what waits.
+    /// The same, if it is known and was there when metadata came last.
+    pub(super) fn known_helper(&self, name: &str) -> Option<ProducerTopic> {
+        let known = self.known_topic(name)?;
+        self.cluster().topology().topic(name).is_some().then_some(known)
+    }
+
+    /// Waits until a helper topic has the record, or all of a batch. If the topic is removed meanwhile, it is made again for what waits.
     ///
     /// # Errors
     /// The delivery's; or that the topic is gone and cannot be had again, when the record may still be written.
-    pub(super) async fn delivered(&self, helper: &HelperTopic, delivery: Delivery) -> Result<()> {
+    pub(super) async fn delivered<T>(
+        &self,
+        helper: &HelperTopic,
+        delivery: impl Future<Output = Result<T>>,
+    ) -> Result<()> {
         let (mut changes, mut delivery) = (self.cluster().changes(), pin!(delivery));
         loop {
             let gone = async { changes.wait_for(|topology| topology.topic(&helper.name).is_none()).await.is_ok() };

@@ -60,13 +60,10 @@ struct Detached {
 
 impl Message {
     pub(crate) fn new(record: Record<FetchedBatch>) -> Self {
-        let mut message = Self { source: Source::Record(record), go: None };
-        // Ruled out without parsing for nearly all payloads of others; a message with our id has our form.
-        let go = message.raw_value().and_then(envelope::recognise_go);
-        if go.is_some() && message.header(envelope::ID_HEADER).is_none() {
-            message.go = go.map(Arc::new);
-        }
-        message
+        // A message with our id has our form; nearly all payloads of others are ruled out without parsing.
+        let is_ours = record.headers().any(|(name, value)| name == envelope::ID_HEADER.as_bytes() && value.is_some());
+        let go = if is_ours { None } else { record.value().and_then(envelope::recognise_go) };
+        Self { source: Source::Record(record), go: go.map(Arc::new) }
     }
 
     /// The topic it was read from; for a message that came by a retry topic, that one.

@@ -11,6 +11,7 @@ use super::dispatch::{self, Reply};
 use super::shared::Shared;
 use crate::env::Transport;
 use crate::env::watch;
+use crate::wire::buffers::Buffers;
 use crate::wire::frames::Frames;
 
 /// Kafka's `socket.request.max.bytes`.
@@ -36,7 +37,7 @@ pub(super) async fn serve(
 
 async fn run(cluster: &Arc<Shared>, broker: i32, number: u64, host: &str, transport: Transport) -> io::Result<()> {
     let Transport { mut reader, mut writer } = transport;
-    let mut frames = Frames::new(MAX_REQUEST);
+    let mut frames = Frames::new(MAX_REQUEST, Buffers::default());
     loop {
         while let Some(frame) = frames.next().map_err(|_| io::ErrorKind::InvalidData)? {
             match dispatch::answer(cluster, broker, number, host, frame).await {

@@ -108,7 +108,7 @@ pub(crate) fn recognise_error(value: &[u8]) -> Option<GoMessage<'static>> {
 /// Reads a record's value as an envelope of any Go version; None where it is a raw payload.
 ///
 /// Most payloads are ruled out without being parsed: those that don't begin with an object at once, and objects that
-/// cannot contain one of the two names that make an envelope in one vectorisable pass.
+/// cannot contain one of the two names that make an envelope in two vectorised passes.
 pub(crate) fn recognise(value: &[u8]) -> Option<GoMessage<'static>> {
     let start = value.iter().position(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n'))?;
     if value[start] != b'{' || !may_name_it(value) {
@@ -139,7 +139,23 @@ pub(crate) fn without_wishes(value: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// False only if neither `TaskID` nor `ErrStr` can be among the names, in any case, escaped or with folding letters.
+/// Every message's payload comes through here: two passes rule out most objects at a few hundredths of a ns per byte, the
+/// third nearly all others.
 fn may_name_it(value: &[u8]) -> bool {
+    (has_six_letters(value) || memchr::memchr3(b'\\', 0xc5, 0xe2, value).is_some()) && has_letters(value)
+}
+
+/// Whether quotes are seven bytes apart, as around either name, and the third byte between them is its `s` or `r`.
+fn has_six_letters(value: &[u8]) -> bool {
+    let (Some(third), Some(closing)) = (value.get(3..), value.get(7..)) else { return false };
+    // Differences instead of comparisons: a third of the instructions.
+    let least = value.iter().zip(third).zip(closing).fold(u8::MAX, |least, ((&opening, &third), &closing)| {
+        least.min((opening ^ b'"') | (closing ^ b'"') | ((third | 0x21) ^ b's'))
+    });
+    least == 0
+}
+
+fn has_letters(value: &[u8]) -> bool {
     let (Some(second), Some(third)) = (value.get(1..), value.get(2..)) else { return false };
     value.iter().zip(second).zip(third).fold(false, |found, ((&a, &b), &c)| {
         let kid = (a | 32 == b'k') & (b | 32 == b'i') & (c | 32 == b'd');

@@ -120,10 +120,11 @@ impl Decimal {
 
 /// Reads what [`Decimal`] writes; anything but a plain decimal number is none.
 pub(crate) fn parse_decimal(value: &[u8]) -> Option<i64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
+    let digit = |number: i64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if value.is_empty() { None } else { value.iter().try_fold(0, digit) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ mod time;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use answer::{Answer, ERROR_SUFFIX, ERRORS_TO, Place, RECEIPT_TO, REPLY_SUFFIX, Wishes, cut, is_wish};
+pub(crate) use answer::{
+    Answer, ERROR_SUFFIX, ERRORS_TO, Headers as AnswerHeaders, Place, RECEIPT_TO, REPLY_SUFFIX, Wishes, cut, is_wish,
+};
 pub(crate) use go::{
     GoMessage, encode as encode_go, recognise as recognise_go, recognise_error as recognise_go_error,
     without_wishes as go_without_wishes,

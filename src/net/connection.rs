@@ -13,6 +13,8 @@ use super::shared::Shared;
 use super::{sasl, throttle};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::wire::buffers::Buffers;
+use crate::wire::frames::Frames;
 use crate::wire::{Request, StrBytes};
 
 /// For finding out why a listener hung up.
@@ -26,6 +28,7 @@ pub(crate) struct ConnectionConfig {
     pub(crate) connect_timeout: Duration,
     /// A longer frame from the broker closes the connection.
     pub(crate) max_frame: usize,
+    pub(crate) buffers: Buffers,
     pub(crate) software: Software,
     pub(crate) security: Security,
 }
@@ -71,8 +74,9 @@ impl Connection {
             };
         }
         let (shared, reader) = Shared::new(env.clone(), peer.clone(), transport, tls.cloned());
+        let frames = Frames::new(config.max_frame, config.buffers.clone());
         // The driver ends by itself when the last handle is gone.
-        let _detached = env.spawn(Driver::new(shared.clone(), reader, config.max_frame));
+        let _detached = env.spawn(Driver::new(shared.clone(), reader, frames));
         let line = Arc::new(Line::new(shared, config.client_id.clone()));
         let connection = Connection(Arc::new(Handle { line: line.clone() }));
         let versions = match env.timeout(left(), handshake::negotiate(&line, &config.software, limit)).await {

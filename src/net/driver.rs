@@ -22,8 +22,8 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>, reader: Box<dyn AsyncRead + Send + Unpin>, max_frame: usize) -> Self {
-        Self { shared, reader, frames: Frames::new(max_frame), timer: None }
+    pub(super) fn new(shared: Arc<Shared>, reader: Box<dyn AsyncRead + Send + Unpin>, frames: Frames) -> Self {
+        Self { shared, reader, frames, timer: None }
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<()> {

@@ -16,6 +16,7 @@ fn config() -> ConnectionConfig {
         client_id: "test".into(),
         connect_timeout: Duration::from_secs(10),
         max_frame: 100 << 20,
+        buffers: Default::default(),
         software: Default::default(),
         security: Default::default(),
     }

@@ -1,9 +1,10 @@
-//! Cuts the byte stream of a connection into frames without copying: each frame is split off the buffer it was read
-//! into. A client's connection cuts responses with it, the embedded broker requests.
-//! Memory follows the bytes that have arrived, not the length that was announced.
+//! Cuts the byte stream of a connection into frames without copying: a small frame is split off the buffer it was read
+//! into, a large one has a buffer of its own, which is used again. A client's connection cuts responses with it, the
+//! embedded broker requests. Memory follows the bytes that have arrived, not the length that was announced.
 
 use bytes::{Bytes, BytesMut};
 
+use super::buffers::{Buffers, LARGE};
 use crate::error::{Error, ErrorKind};
 
 /// Room for small frames; also what a peer gets before it has sent anything.
@@ -13,15 +14,21 @@ const TRUSTED: usize = 1 << 20;
 /// Below this, a fresh buffer is better than short reads.
 const MIN_SPACE: usize = 512;
 
+/// After so many small frames in a row, no large ones are to be expected.
+const QUIET: u32 = 2;
+
 /// The reading half's buffer.
 #[derive(Debug)]
 pub(crate) struct Frames {
     buffer: BytesMut,
+    buffers: Buffers,
     max_frame: usize,
     /// The buffer is to hold so many bytes before the present frame's next growth.
     goal: usize,
     /// Twice the largest frame that arrived whole: it may be allocated at once next time.
     trusted: usize,
+    /// Small frames since the last large one; `QUIET` if none came yet.
+    small: u32,
 }
 
 /// A length no frame may have.
@@ -33,8 +40,8 @@ pub(crate) struct BadLength {
 
 impl Frames {
     /// No frame may be larger than `max_frame`, its size field not counted.
-    pub(crate) fn new(max_frame: usize) -> Self {
-        Self { buffer: BytesMut::new(), max_frame, goal: 0, trusted: TRUSTED }
+    pub(crate) fn new(max_frame: usize, buffers: Buffers) -> Self {
+        Self { buffer: BytesMut::new(), buffers, max_frame, goal: 0, trusted: TRUSTED, small: QUIET }
     }
 
     /// The next whole frame, without its length.
@@ -45,9 +52,26 @@ impl Frames {
         }
         self.goal = 0;
         self.trusted = self.trusted.max(total.saturating_mul(2));
-        let mut frame = self.buffer.split_to(total).freeze();
+        let mut frame = if total < LARGE { self.buffer.split_to(total).freeze() } else { self.lend(total) };
         bytes::Buf::advance(&mut frame, 4);
+        if total >= LARGE {
+            self.small = 0;
+        } else if self.small < QUIET {
+            self.small += 1;
+            if self.small == QUIET {
+                self.buffers.clear();
+            }
+        }
         Ok(Some(frame))
+    }
+
+    /// The present frame with its whole buffer, apart from the few bytes behind it.
+    fn lend(&mut self, total: usize) -> Bytes {
+        let behind = self.buffer.get(total..).unwrap_or_default();
+        let behind = if behind.is_empty() { BytesMut::new() } else { BytesMut::from(behind) };
+        let mut buffer = std::mem::replace(&mut self.buffer, behind);
+        buffer.truncate(total);
+        self.buffers.lend(buffer)
     }
 
     /// The buffer with room to read into. Call it after [`next`](Self::next) has returned `None`.
@@ -58,7 +82,13 @@ impl Frames {
                     let step = self.trusted.max(self.buffer.len().saturating_mul(2));
                     self.goal = total.min(step);
                 }
-                self.buffer.reserve(self.goal.saturating_sub(self.buffer.len()));
+                if total < LARGE {
+                    self.buffer.reserve(self.goal.saturating_sub(self.buffer.len()));
+                } else if self.buffer.capacity() < self.goal {
+                    let mut larger = self.buffers.take(self.goal);
+                    larger.extend_from_slice(&self.buffer);
+                    self.buffer = larger;
+                }
             }
             _ => {
                 if self.buffer.capacity() - self.buffer.len() < MIN_SPACE {
@@ -114,23 +144,25 @@ mod tests {
 
     #[test]
     fn frames_come_out_whole_whatever_the_pieces() {
-        let stream: Vec<u8> = [5, 4, 9000, 100].into_iter().flat_map(frame).collect();
-        for step in [1, 3, 7, 1000, 100_000] {
-            let (mut frames, mut got) = (Frames::new(1 << 20), vec![]);
+        let sizes = [5, 4, 9000, 100, 2 * LARGE, 7, LARGE, LARGE - 5, 3 * LARGE];
+        let stream: Vec<u8> = sizes.into_iter().flat_map(frame).collect();
+        for step in [1, 3, 7, 1000, 100_000, 1 << 20] {
+            let (mut frames, mut got) = (Frames::new(1 << 20, Buffers::default()), vec![]);
             for piece in stream.chunks(step) {
                 feed(&mut frames, piece);
                 while let Some(f) = frames.next().unwrap() {
+                    assert!(f.iter().all(|byte| *byte == 7));
                     got.push(f.len());
                 }
             }
-            assert_eq!(got, [5, 4, 9000, 100], "pieces of {step}");
+            assert_eq!(got, sizes, "pieces of {step}");
         }
     }
 
     #[test]
     fn hostile_lengths_are_refused_before_anything_is_allocated() {
         for length in [i32::MIN, -1, 0, 3, (100 << 20) + 1, i32::MAX] {
-            let mut frames = Frames::new(100 << 20);
+            let mut frames = Frames::new(100 << 20, Buffers::default());
             feed(&mut frames, &length.to_be_bytes());
             let error = frames.next().unwrap_err().error("kafka:9092");
             assert_eq!(error.kind(), ErrorKind::Protocol);
@@ -141,7 +173,7 @@ mod tests {
 
     #[test]
     fn an_announced_frame_is_allocated_as_it_arrives() {
-        let mut frames = Frames::new(100 << 20);
+        let mut frames = Frames::new(100 << 20, Buffers::default());
         feed(&mut frames, &(90i32 << 20).to_be_bytes());
         assert!(frames.next().unwrap().is_none());
         assert!(frames.space().capacity() <= 2 * TRUSTED);
@@ -152,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_large_frame_is_not_moved_once_its_size_is_trusted() {
-        let mut frames = Frames::new(100 << 20);
+        let mut frames = Frames::new(100 << 20, Buffers::default());
         feed(&mut frames, &frame(600_000)[..10]);
         let at = frames.space().as_ptr();
         let rest = frame(600_000);
@@ -160,6 +192,28 @@ mod tests {
             feed(&mut frames, piece);
         }
         assert_eq!(frames.next().unwrap().unwrap().as_ptr() as usize, at as usize + 4);
+    }
+
+    #[test]
+    fn the_buffer_of_a_large_frame_is_used_again_until_none_come_any_more() {
+        let (buffers, large) = (Buffers::default(), frame(600_000));
+        let mut frames = Frames::new(100 << 20, buffers.clone());
+        let mut get = |bytes: &[u8]| {
+            for piece in bytes.chunks(8192) {
+                feed(&mut frames, piece);
+            }
+            frames.next().unwrap().unwrap()
+        };
+        let first = get(&large);
+        let (second, at) = (get(&large), first.as_ptr());
+        assert_ne!(second.as_ptr(), at, "the first is held");
+        drop(first);
+        assert_eq!(get(&large).as_ptr(), at);
+        assert!(buffers.idle() >= 600_000);
+        get(&frame(10));
+        assert!(buffers.idle() >= 600_000);
+        get(&frame(10));
+        assert_eq!(buffers.idle(), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Kafka's protocol as data: bytes in, values out. No I/O, no clock, no tokio.
 //! Uses no other room but `error`.
 
+pub(crate) mod buffers;
 mod error;
 mod error_code;
 mod field;

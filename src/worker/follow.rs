@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 
-use super::aftercare::Ending;
+use super::aftercare::{Aftercare, Begun, Ending, cut_off};
 use super::failure::{Failure, HandlerError};
 use super::forward::Destination;
 use super::job::{Job, Kept, Subject, Ticket};
@@ -19,24 +19,26 @@ use super::pool::Shared;
 use super::record::{Assignment, Block, Origin, Record};
 use super::retry::Last;
 use super::scheduler::{Done, End};
+use super::written::Written;
 use crate::client::retry::Backoff;
 use crate::client::types::TopicPartition;
 use crate::env::Env;
 use crate::wire::records::RecordView;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// How long aftercare goes on when its partition is taken away or the subscription stops; at most half of what the drain
 /// waits, so that a topic that acknowledges no answers does not make the next owner handle records again.
 const MAX_FAREWELL: Duration = Duration::from_secs(2);
 
-/// Aftercare of one record under way.
-pub(super) type Tending = BoxFuture<'static, Tended>;
+/// Aftercare under way.
+pub(super) type Tending<B> = BoxFuture<'static, Tended<B>>;
 
 /// It has ended.
-pub(super) struct Tended {
-    done: Done,
-    record: (TopicPartition, i64),
-    result: Result<()>,
+pub(super) enum Tended<B> {
+    /// That of one record. Without a result it was cut off.
+    One { done: Done, record: Record<B>, result: Option<Result<()>> },
+    /// The waiting for the batch of this number.
+    Batch { number: u64, result: Option<Result<()>> },
 }
 
 impl<B, H, F> Lane<B, H, F>
@@ -135,24 +137,71 @@ where
         outcome: Result<(), Error>,
         again: bool,
     ) -> Option<End> {
-        let Some(aftercare) = &self.rules.aftercare else { return Some(end) };
-        let of = (kept.record.topic_partition().clone(), kept.record.offset());
-        let ended_ms = if kept.ended_ms == 0 { self.env.wall_ms() } else { kept.ended_ms };
-        let ending = Ending { begun_ms: kept.begun_ms, ended_ms, outcome, again };
-        let assignment = kept.record.origin().assignment.clone();
-        let after = within(self.env.clone(), assignment, of.clone(), aftercare.after(kept.record, ending));
+        let Some(aftercare) = self.rules.aftercare.clone() else { return Some(end) };
+        let Kept { record, begun_ms, ended_ms, .. } = kept;
+        let ended_ms = if ended_ms == 0 { self.env.wall_ms() } else { ended_ms };
+        let ending = Ending { begun_ms, ended_ms, outcome, again };
         let done = Done { tended: true, ..Ticket { key: None, ..ticket }.done(end) };
-        self.tending.push(after.map(move |result| Tended { done, record: of, result }).boxed());
+        match aftercare.begin(&record, &ending) {
+            Begun::Nothing => return Some(end),
+            Begun::Written(delivery) => self.await_batch(&*aftercare, Written { delivery, record, ending, done }),
+            Begun::Not => self.tend_one(done, record.clone(), aftercare.after(record, ending)),
+        }
         Some(End::Tended)
     }
 
-    /// Aftercare of a record has ended.
-    pub(super) fn tended(&mut self, tended: Tended) {
-        if let Err(error) = tended.result {
-            tracing::warn!(target: "dispatcher::worker", "{error}");
-            self.shared.failures.push(Failure { record: Some(tended.record), error });
+    fn tend_one(&mut self, done: Done, record: Record<B>, after: BoxFuture<'static, Result<()>>) {
+        let after = within(self.env.clone(), record.origin().assignment.clone(), after);
+        self.tending.push(after.map(move |result| Tended::One { done, record, result }).boxed());
+    }
+
+    fn await_batch(&mut self, aftercare: &dyn Aftercare<B>, written: Written<B>) {
+        let assignment = written.record.origin().assignment.clone();
+        if let Some((number, delivery)) = self.written.add(written) {
+            let settled = within(self.env.clone(), assignment, aftercare.settled(delivery));
+            self.tending.push(settled.map(move |result| Tended::Batch { number, result }).boxed());
         }
-        self.done.push(tended.done);
+    }
+
+    /// Aftercare has ended.
+    pub(super) fn tended(&mut self, tended: Tended<B>) {
+        match tended {
+            Tended::One { done, record, result } => {
+                let result = result.unwrap_or_else(|| Err(cut_off(&record)));
+                if let Err(error) = result {
+                    self.not_told(&record, error);
+                }
+                self.done.push(done);
+            }
+            Tended::Batch { number, result } => {
+                for written in self.written.take(number) {
+                    self.batch_ended(written, &result);
+                }
+            }
+        }
+    }
+
+    fn batch_ended(&mut self, written: Written<B>, result: &Option<Result<()>>) {
+        let Written { delivery, record, ending, done } = written;
+        let error = match (delivery.outcome(), result) {
+            (Some(Ok(_)), _) => return self.done.push(done),
+            (Some(Err(error)), _) => error,
+            (None, Some(Err(error))) => error.clone(),
+            (None, Some(Ok(())) | None) => {
+                self.not_told(&record, cut_off(&record));
+                return self.done.push(done);
+            }
+        };
+        match &self.rules.aftercare {
+            Some(aftercare) => self.tend_one(done, record.clone(), aftercare.failed(record, ending, error)),
+            None => self.done.push(done),
+        }
+    }
+
+    fn not_told(&self, record: &Record<B>, error: Error) {
+        tracing::warn!(target: "dispatcher::worker", "{error}");
+        let record = Some((record.topic_partition().clone(), record.offset()));
+        self.shared.failures.push(Failure { record, error });
     }
 
     /// A handler failed for good.
@@ -171,13 +220,8 @@ where
     }
 }
 
-/// Aftercare, until its partition is gone. What it wrote before that may be acknowledged still.
-async fn within(
-    env: Env,
-    assignment: Arc<Assignment>,
-    (tp, offset): (TopicPartition, i64),
-    after: BoxFuture<'static, Result<()>>,
-) -> Result<()> {
+/// Aftercare, until its partition is gone: then `None`. What it wrote before that may be acknowledged still.
+async fn within(env: Env, assignment: Arc<Assignment>, after: BoxFuture<'static, Result<()>>) -> Option<Result<()>> {
     let over = pin!(async {
         assignment.cancel.raised().await;
         let now = env.now();
@@ -186,12 +230,8 @@ async fn within(
         env.sleep(wait).await;
     });
     match select(after, over).await {
-        Either::Left((result, _)) => result,
-        Either::Right(_) => {
-            let text = format!("receipts or error records of {tp} offset {offset} were not acknowledged");
-            let text = format!("{text} when its partition was taken away or the subscription stopped");
-            Err(Error::new(ErrorKind::Timeout, format!("{text}: they may still come, or be lost with this process")))
-        }
+        Either::Left((result, _)) => Some(result),
+        Either::Right(_) => None,
     }
 }
 

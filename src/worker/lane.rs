@@ -17,6 +17,7 @@ use super::job::{Ended, Job, Kept, Slot, Subject, Ticket};
 use super::pool::{LaneRules, Next, Shared};
 use super::record::{Block, Origin, Record};
 use super::scheduler::{Done, End, Item, PartId, Run, Work};
+use super::written::Batches;
 use crate::env::Env;
 
 /// Records per turn of a lane.
@@ -38,7 +39,9 @@ pub(crate) struct Lane<B: Block, H, F> {
     /// Records whose handlers run, that wait for their next attempt, or that go to another topic.
     pub(super) running: FuturesUnordered<Job<B, F>>,
     /// Records whose handlers have ended.
-    pub(super) tending: FuturesUnordered<Tending>,
+    pub(super) tending: FuturesUnordered<Tending<B>>,
+    /// Those of them that wait for what they wrote only.
+    pub(super) written: Batches<B>,
     /// Where the next handler is polled first.
     slot: Slot<F>,
     /// Empty boxes of handlers that ended.
@@ -73,6 +76,7 @@ where
             quota,
             running: FuturesUnordered::new(),
             tending: FuturesUnordered::new(),
+            written: Batches::default(),
             slot: Box::pin(None),
             spare: Vec::new(),
             work: Work::default(),
@@ -98,7 +102,11 @@ where
 
     /// How many handlers more may run.
     fn free(&self) -> usize {
-        if self.tending.len() < MAX_TENDED { self.quota.saturating_sub(self.running.len()) } else { 0 }
+        if self.tending.len() + self.written.records() < MAX_TENDED {
+            self.quota.saturating_sub(self.running.len())
+        } else {
+            0
+        }
     }
 
     /// Whether no further record of this assignment may start here.

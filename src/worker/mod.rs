@@ -38,8 +38,9 @@ mod testkit;
 mod tests;
 mod tracker;
 mod watching;
+mod written;
 
-pub(crate) use aftercare::{Aftercare, Ending, Seams};
+pub(crate) use aftercare::{Aftercare, Begun, Ending, Seams};
 pub(crate) use cancel::Cancel;
 pub(crate) use config::ConsumerConfig;
 pub use config::{Order, StartAt};

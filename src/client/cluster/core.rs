@@ -47,6 +47,7 @@ impl Core {
             client_id: config.client_id.as_str().into(),
             connect_timeout: config.connect_timeout,
             max_frame: config.max_frame,
+            buffers: Default::default(),
             software: Default::default(),
             security: Security::new(config.tls.as_ref(), config.sasl.as_ref())?,
         };

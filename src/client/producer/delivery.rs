@@ -116,13 +116,37 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(completion: Arc<Completion>, index: u32, timestamp: i64) -> Self {
+    pub(crate) fn new(completion: Arc<Completion>, index: u32, timestamp: i64) -> Self {
         Self { completion, index, slot: None, timestamp }
     }
 
     /// The partition the record was appended to.
     pub(crate) fn partition(&self) -> &Arc<TopicPartition> {
         &self.completion.tp
+    }
+
+    /// What it shares with the other records of its batch.
+    pub(crate) fn batch(&self) -> &Arc<Completion> {
+        &self.completion
+    }
+
+    /// How it ended, once its batch has [settled](Completion::settled).
+    pub(crate) fn outcome(&self) -> Option<Result<Ack>> {
+        self.completion.fates.get().map(|fates| self.of(fates))
+    }
+
+    fn of(&self, fates: &[(u32, Fate)]) -> Result<Ack> {
+        let part = fates.partition_point(|(first, _)| *first <= self.index).saturating_sub(1);
+        let (first, fate) = &fates[part];
+        match fate {
+            Fate::Failed(error) => Err(error.clone()),
+            Fate::Written { base_offset, log_append_time } => Ok(Ack {
+                topic: self.completion.tp.topic.clone(),
+                partition: self.completion.tp.partition,
+                offset: base_offset.map(|base| base + i64::from(self.index - first)),
+                timestamp: log_append_time.unwrap_or(self.timestamp),
+            }),
+        }
     }
 
     /// Whether awaiting would return at once.
@@ -137,18 +161,10 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let Poll::Ready(fates) = this.completion.poll(cx, &mut this.slot) else { return Poll::Pending };
-        let part = fates.partition_point(|(first, _)| *first <= this.index).saturating_sub(1);
-        let (first, fate) = &fates[part];
-        Poll::Ready(match fate {
-            Fate::Failed(error) => Err(error.clone()),
-            Fate::Written { base_offset, log_append_time } => Ok(Ack {
-                topic: this.completion.tp.topic.clone(),
-                partition: this.completion.tp.partition,
-                offset: base_offset.map(|base| base + i64::from(this.index - first)),
-                timestamp: log_append_time.unwrap_or(this.timestamp),
-            }),
-        })
+        match this.completion.poll(cx, &mut this.slot) {
+            Poll::Ready(fates) => Poll::Ready(this.of(fates)),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

@@ -19,7 +19,9 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 pub(crate) use config::ProducerConfig;
-pub(crate) use delivery::{Ack, Delivery};
+#[cfg(test)]
+pub(crate) use delivery::Fate;
+pub(crate) use delivery::{Ack, Completion, Delivery};
 pub(crate) use queue::{PartitionQueue, RecordParts};
 use shared::Shared;
 use topic::Topic;

@@ -98,6 +98,14 @@ impl ProducerTopic {
         self.place(choice, parts, size)
     }
 
+    /// [`append`](Self::append) if that needs no waiting for buffer memory; else `None`.
+    pub(crate) fn try_append(&self, choice: Choice, parts: &RecordParts<'_>) -> Option<Result<Delivery>> {
+        match self.size(parts) {
+            Ok(size) => self.core.shared.budget.try_take(size).then(|| self.place(choice, parts, size)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
     /// Buffer memory the record needs.
     fn size(&self, parts: &RecordParts<'_>) -> Result<usize> {
         let size = max_record_len(parts.key, parts.value, parts.headers);

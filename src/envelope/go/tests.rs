@@ -164,3 +164,36 @@ fn an_envelope_without_its_wishes_is_otherwise_the_same() {
     let quiet = br#" {"taskid":"1", "ISREPLYMESSAGE" : false,"more":[true],"IsReplyMessage":false} "#;
     assert_eq!(without_wishes(odd).as_deref(), Some(&quiet[..]));
 }
+
+#[test]
+fn no_spelling_of_a_name_that_makes_an_envelope_is_ruled_out() {
+    let spelled = |name: &str, at: usize| {
+        let escaped = format!("\\u{:04x}", u32::from(name.as_bytes()[at]));
+        let with = |letter: &str| format!("{}{letter}{}", &name[..at], &name[at + 1..]);
+        let folding = match name.as_bytes()[at] | 32 {
+            b's' => with("\u{17f}"),
+            b'k' => with("\u{212a}"),
+            _ => name.to_owned(),
+        };
+        let other_case = with(&char::from(name.as_bytes()[at] ^ 32).to_string());
+        [name.to_owned(), name.to_lowercase(), name.to_uppercase(), other_case, folding, with(&escaped)]
+    };
+    for at in 0..6 {
+        for id in spelled("TaskID", at) {
+            for around in 0..40 {
+                let before = format!("\"{}\":1,", "a".repeat(around));
+                for value in [
+                    format!("{{\"{id}\":\"1\"}}"),
+                    format!("{{{before}\"{id}\":\"1\"}}"),
+                    format!("{{\"{id}\" : \"1\",{before}\"b\":2}}"),
+                ] {
+                    assert!(recognise(value.as_bytes()).is_some_and(|m| m.task_id == "1"), "{value}");
+                }
+            }
+        }
+        for error in spelled("ErrStr", at) {
+            let value = format!("{{\"Message\":{{}},\"{error}\":\"e\"}}");
+            assert!(recognise(value.as_bytes()).is_some_and(|m| m.consumer_error_str == "e"), "{value}");
+        }
+    }
+}

@@ -20,6 +20,7 @@ async fn open(net: &Net, sasl: &Sasl) -> (Result<Connection>, Env) {
         client_id: "test".into(),
         connect_timeout: Duration::from_secs(10),
         max_frame: 1 << 20,
+        buffers: Default::default(),
         software: Default::default(),
         security: Security::new(None, Some(sasl)).unwrap(),
     };

@@ -61,6 +61,7 @@ fn config(tls: Tls) -> ConnectionConfig {
         client_id: "test".into(),
         connect_timeout: Duration::from_secs(10),
         max_frame: 100 << 20,
+        buffers: Default::default(),
         software: Default::default(),
         security: Security::new(Some(&tls), None).unwrap(),
     }

@@ -29,15 +29,23 @@ pub(super) fn put(out: &mut [u8], value: i64) -> usize {
 /// Reads a varint at `*pos` and moves `*pos` behind it.
 #[inline]
 pub(super) fn get(data: &[u8], pos: &mut usize, field: &'static str) -> Result<i64, RecordsError> {
-    if let Some(&byte) = data.get(*pos)
-        && byte < 0x80
-    {
-        *pos += 1;
-        return Ok(unzigzag(u64::from(byte)));
+    // Nearly all of a record's numbers have one byte or two.
+    if let Some(&first) = data.get(*pos) {
+        if first < 0x80 {
+            *pos += 1;
+            return Ok(unzigzag(u64::from(first)));
+        }
+        if let Some(&second) = data.get(*pos + 1)
+            && second < 0x80
+        {
+            *pos += 2;
+            return Ok(unzigzag(u64::from(first & 0x7f) | u64::from(second) << 7));
+        }
     }
     get_long(data, pos, field)
 }
 
+#[cold]
 fn get_long(data: &[u8], pos: &mut usize, field: &'static str) -> Result<i64, RecordsError> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::super::aftercare::{Aftercare, Ending};
+use super::super::aftercare::{Aftercare, Begun, Ending};
 use super::*;
+use crate::client::producer::{Completion, Delivery, Fate};
 use crate::{Error, ErrorKind};
 
 /// Looks after records with even offsets, and takes its time.
@@ -233,4 +234,99 @@ fn an_answer_that_begins_late_in_a_drain_does_not_outlast_it() {
         },
         1,
     );
+}
+
+/// Writes one record for each, into batches of ten.
+#[derive(Debug, Default)]
+struct Writing {
+    batches: Mutex<Vec<Arc<Completion>>>,
+    waits: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Aftercare<FetchedBatch> for Writing {
+    fn concerns(&self, record: &crate::worker::Record<FetchedBatch>) -> bool {
+        record.offset() != 0
+    }
+
+    fn begin(&self, record: &crate::worker::Record<FetchedBatch>, _: &Ending) -> Begun {
+        if record.offset() == 1 {
+            return Begun::Nothing;
+        }
+        let (batch, index) = (record.offset() as usize / 10, record.offset() as u32 % 10);
+        let mut batches = lock(&self.batches);
+        while batches.len() <= batch {
+            batches.push(Completion::new(Arc::new(tp(9))));
+        }
+        Begun::Written(Delivery::new(batches[batch].clone(), index, 0))
+    }
+
+    fn settled(&self, delivery: &Delivery) -> BoxFuture<'static, Result<()>> {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        delivery.batch().clone().settled().map(Ok).boxed()
+    }
+
+    fn failed(
+        &self,
+        _: crate::worker::Record<FetchedBatch>,
+        _: Ending,
+        error: Error,
+    ) -> BoxFuture<'static, Result<()>> {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Err(error)).boxed()
+    }
+
+    fn after(&self, _: crate::worker::Record<FetchedBatch>, _: Ending) -> BoxFuture<'static, Result<()>> {
+        unreachable!("all of them can begin at once")
+    }
+}
+
+#[test]
+fn what_was_written_in_one_batch_is_waited_for_once_and_ends_with_it() {
+    for order in ORDERS {
+        simulate(
+            async |env, mut rng| {
+                let world = world(1, 30, 3, &mut rng);
+                let writing = Arc::new(Writing::default());
+                let seams = Seams { aftercare: Some(writing.clone()), ..Seams::default() };
+                let by = world.clone();
+                let member = member_tended(&world, &env, 0, &config(order, 1), seams, move |record| {
+                    let index = seen(&by, 0, &record);
+                    ended(&by, index, true);
+                    std::future::ready(Ok(()))
+                });
+                member.assign(&world, &[0]);
+                let committed = async || {
+                    env.sleep(Duration::from_secs(10)).await;
+                    lock(&world).committed.get(&tp(0)).map_or(0, |c| c.offset)
+                };
+                assert_eq!(committed().await, 2, "nothing is to be written for the first two");
+                assert_eq!(lock(&world).seen.len(), 30, "nobody is held up");
+                assert_eq!(writing.waits.load(Ordering::Relaxed), 3, "once for each batch");
+                let batches = lock(&writing.batches).clone();
+                let written = || Fate::Written { base_offset: Some(0), log_append_time: None };
+                batches[1].settle(0, 10, 10, written());
+                assert_eq!(committed().await, 2, "the first batch is not settled");
+                batches[0].settle(4, 6, 10, Fate::Failed(Error::new(ErrorKind::NotWritten, "refused")));
+                batches[0].settle(0, 4, 10, written());
+                assert_eq!(committed().await, 20, "what failed is told, and is finished");
+                assert_eq!(writing.failed.load(Ordering::Relaxed), 6);
+                let begun = env.now();
+                let left = member.handle.stop();
+                assert_eq!(left.await.expect("clean").left, 0);
+                assert!(env.now() - begun <= Duration::from_millis(2_100), "{:?}", env.now() - begun);
+                assert_eq!(lock(&world).committed[&tp(0)].offset, 30);
+                let failures = member.handle.failures();
+                let mut told = Vec::new();
+                while let Some(failure) = std::future::poll_fn(|cx| failures.poll_next(cx)).await {
+                    told.push((failure.record.expect("of a record").1, failure.error.kind()));
+                }
+                told.sort_unstable_by_key(|(offset, _)| *offset);
+                let refused = (4..10).map(|offset| (offset, ErrorKind::NotWritten));
+                let cut_off = (20..30).map(|offset| (offset, ErrorKind::Timeout));
+                assert_eq!(told, refused.chain(cut_off).collect::<Vec<_>>());
+            },
+            1,
+        );
+    }
 }

@@ -1,0 +1,175 @@
+//! Buffers of large frames, to be used again: memory fresh from the system costs a page fault for every 4 KiB, which is
+//! more than what is read into it does. `frames` takes them; they come back when the last slice of a frame is dropped,
+//! wherever that is. What must stay true: what waits here is bounded, for all connections of a client together, and a
+//! buffer is never much larger than the frame in it, because memory is accounted for by what frames hold.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::{Bytes, BytesMut};
+
+/// Smaller frames are left to the allocator, which keeps such memory itself.
+pub(crate) const LARGE: usize = 128 << 10;
+/// Most bytes that wait to be used again.
+const MAX_IDLE: usize = 9 << 20;
+
+/// Those of one client; clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Buffers(Arc<Mutex<Idle>>);
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// The one that came back last stands last.
+    buffers: VecDeque<BytesMut>,
+    bytes: usize,
+}
+
+impl Buffers {
+    /// An empty buffer for at least `size` bytes, and for a thirtieth more at most.
+    pub(super) fn take(&self, size: usize) -> BytesMut {
+        let capacity = rounded(size);
+        let used = {
+            let mut idle = locked(&self.0);
+            let at = idle.buffers.iter().rposition(|b| (size..=capacity).contains(&b.capacity()));
+            let buffer = at.and_then(|at| idle.buffers.remove(at));
+            idle.bytes -= buffer.as_ref().map_or(0, BytesMut::capacity);
+            buffer
+        };
+        used.unwrap_or_else(|| BytesMut::with_capacity(capacity))
+    }
+
+    /// A frame that comes back when nobody holds any of it any more.
+    pub(super) fn lend(&self, buffer: BytesMut) -> Bytes {
+        Bytes::from_owner(Lent { buffer, home: Arc::downgrade(&self.0) })
+    }
+
+    /// Bytes that wait to be used again.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        locked(&self.0).bytes
+    }
+
+    /// Gives what waits to the system.
+    pub(super) fn clear(&self) {
+        let idle = std::mem::take(&mut *locked(&self.0));
+        drop(idle);
+    }
+}
+
+impl Idle {
+    /// Keeps a buffer; what has to go for it.
+    fn keep(&mut self, buffer: BytesMut) -> Vec<BytesMut> {
+        let mut gone = Vec::new();
+        if buffer.capacity() > MAX_IDLE {
+            gone.push(buffer);
+            return gone;
+        }
+        self.bytes += buffer.capacity();
+        self.buffers.push_back(buffer);
+        while self.bytes > MAX_IDLE
+            && let Some(oldest) = self.buffers.pop_front()
+        {
+            self.bytes -= oldest.capacity();
+            gone.push(oldest);
+        }
+        gone
+    }
+}
+
+struct Lent {
+    buffer: BytesMut,
+    home: Weak<Mutex<Idle>>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(home) = self.home.upgrade() else { return };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        // Given to the system when nobody waits for the lock.
+        let gone = locked(&home).keep(buffer);
+        drop(gone);
+    }
+}
+
+fn locked(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In steps of a thirtieth or so, so that buffers of frames that are about as large can take each other's place.
+fn rounded(size: usize) -> usize {
+    let step = (size.next_power_of_two() / 64).max(4 << 10);
+    size.div_ceil(step).saturating_mul(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(buffers: &Buffers) -> (usize, usize) {
+        let idle = locked(&buffers.0);
+        assert_eq!(idle.bytes, idle.buffers.iter().map(BytesMut::capacity).sum::<usize>());
+        (idle.buffers.len(), idle.bytes)
+    }
+
+    fn lent(buffers: &Buffers, size: usize) -> Bytes {
+        let mut buffer = buffers.take(size);
+        buffer.resize(size, 7);
+        buffers.lend(buffer)
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_once_nothing_of_its_frame_is_held() {
+        let buffers = Buffers::default();
+        let frame = lent(&buffers, 4_194_500);
+        let (at, slice) = (frame.as_ptr(), frame.slice(100..200));
+        drop(frame);
+        assert_eq!(waiting(&buffers), (0, 0), "a slice is held");
+        drop(slice);
+        let again = buffers.take(4_194_400);
+        assert_eq!((again.as_ptr(), again.len(), waiting(&buffers)), (at, 0, (0, 0)));
+    }
+
+    #[test]
+    fn a_buffer_is_hardly_larger_than_what_is_read_into_it() {
+        let buffers = Buffers::default();
+        for size in [LARGE, 200_000, 1 << 20, (1 << 20) + 1, 3_000_000, 4_194_500] {
+            drop(lent(&buffers, size * 2));
+            let buffer = buffers.take(size);
+            assert!(
+                buffer.capacity() >= size && buffer.capacity() <= size + size / 30,
+                "{size}: {}",
+                buffer.capacity()
+            );
+        }
+    }
+
+    #[test]
+    fn what_waits_to_be_used_is_bounded_and_the_oldest_goes_first() {
+        let buffers = Buffers::default();
+        drop(lent(&buffers, 4 * MAX_IDLE));
+        assert_eq!(waiting(&buffers), (0, 0), "too large to be kept");
+        let sizes: Vec<_> = (0..10).map(|n| (1 << 20) + n * (200 << 10)).collect();
+        let all: Vec<_> = sizes.iter().map(|&size| lent(&buffers, size)).collect();
+        drop(all);
+        assert!(waiting(&buffers).1 <= MAX_IDLE && waiting(&buffers).0 >= 4);
+        let kept = locked(&buffers.0).buffers.back().map(BytesMut::capacity);
+        assert_eq!(kept, sizes.last().map(|&size| rounded(size)));
+        buffers.clear();
+        assert_eq!(waiting(&buffers), (0, 0));
+    }
+
+    #[test]
+    fn a_frame_outlives_its_client() {
+        let buffers = Buffers::default();
+        let frame = lent(&buffers, 200_000);
+        drop(buffers);
+        assert_eq!(frame[199_999], 7);
+    }
+}
