@@ -2,7 +2,7 @@
 """What each option does: `dispatcher bench` against real Kafka with one option changed at a time, in interleaved rounds. Prints
 the tables of TUNING.md: ratios to the defaults (in bold) within the same round, medians; the defaults' own figures beside them.
 
-  benches/tuning.py [send|compress|latency|handle|work|idle|takeover]…    all of them unless named
+  benches/tuning.py [send|pace|compress|latency|handle|work|idle|takeover]…    all of them unless named
   --rounds N (5)   --base-port P (29092)   --write: puts them into TUNING.md
 
 Starts one broker, with a TLS listener, as benches/peers does (BENCH_DIR, KAFKA_LIBS: see there). DISPATCHER_CMD names the
@@ -47,6 +47,8 @@ class Kafka:
 
     def stop(self):
         os.kill(self.pid, signal.SIGTERM)
+        while Path(f"/proc/{self.pid}").exists():
+            time.sleep(0.2)
         subprocess.run(["rm", "-rf", self.directory], check=False)
 
 
@@ -68,8 +70,9 @@ class Tool:
         flags = [part for name, value in options.items() for part in ([name] if value is True else [name, str(value)])]
         command = self.command(variant.get("properties", {}), ["--json", "bench", workload, *flags], "tls" in variant)
         run = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300)
+        if run.returncode:
+            sys.exit(f"failed: {command}")
         row = json.loads(run.stdout.splitlines()[-1])
-        assert row["ok"], f"{command}: {row}"
         return row
 
     def topic(self, partitions):
@@ -95,7 +98,7 @@ RATES = [("msgs_per_s", "messages/s"), ("cpu_s_per_1m", "CPU"), ("max_rss_mb", "
 TIMES = [("p50_us", "p50"), ("p99_us", "p99"), ("cpu_s_per_1m", "CPU")]
 
 
-def table(title, columns, variants, rounds):
+def table(title, columns, variants, rounds, ratios=True):
     """The first variant is the one that the others are compared with."""
     first = variants[0][0]
     lines = [f"**{title}**", "", "| | " + " | ".join(name for _, name in columns) + " |", "|---|" + "---|" * len(columns)]
@@ -103,7 +106,7 @@ def table(title, columns, variants, rounds):
         cells = []
         for key, _ in columns:
             middle = statistics.median(r[label][key] for r in rounds)
-            if label == first:
+            if label == first or not ratios:
                 cells.append(f"{middle:,.0f}" if middle >= 1000 else f"{middle:.3g}")
             else:
                 cells.append(f"× {statistics.median(r[label][key] / (r[first][key] or 1e-9) for r in rounds):.2f}")
@@ -125,7 +128,8 @@ def send(tool, count):
     variants += [option(f"linger {ms} ms", "--linger", f"{ms}ms") for ms in (1, 5, 20, 100)]
     variants += [option(f"batch_size {size:,} B", "--batch", size) for size in (16_384, 100_000, 4_000_000)]
     variants += [option("idempotence false", "--idempotent", "false"), ("TLS", {"tls": True})]
-    variants += [setting("buffer_memory 4 MiB", "buffer.memory", 4 * MIB)]
+    smaller = {"buffer.memory": 4 * MIB, "max.request.size": MIB}
+    variants += [("buffer_memory 4 MiB, max_message_size 1 MiB", {"properties": smaller})]
 
     def run(variant):
         topic = tool.topic(4)
@@ -137,6 +141,22 @@ def send(tool, count):
     columns = RATES + [("bytes", "bytes a message in the log")]
     return table("Sending 500,000 messages of 100 B as fast as they are acknowledged, 4 partitions", columns, variants,
           interleaved(count, variants, run))
+
+
+def pace(tool, count):
+    base = {"--messages": 100_000, "--size": 100, "--rate": 20_000}
+    variants = [("linger 0", {})] + [option(f"linger {ms} ms", "--linger", f"{ms}ms") for ms in (1, 5, 20)]
+
+    def run(variant):
+        topic, before = tool.topic(4), cpu(tool.kafka.pid)
+        row = tool.bench("produce", base | {"--topic": topic}, variant)
+        row["broker"] = (cpu(tool.kafka.pid) - before) / row["done"] * 1e6
+        row["bytes"] = tool.kafka.bytes_of(topic) / row["done"]
+        tool.remove(topic)
+        return row
+
+    columns = [("cpu_s_per_1m", "CPU"), ("broker", "the broker's CPU"), ("bytes", "bytes a message in the log")]
+    return table("Sending 20,000 messages/s of 100 B for 5 s, 4 partitions", columns, variants, interleaved(count, variants, run))
 
 
 def compress(tool, count):
@@ -207,8 +227,8 @@ def work(tool, count):
 
 
 def cpu(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of its threads that live; finer than the hundredths of a second in /proc/PID/stat."""
+    return sum(int(f.read_text().split()[0]) for f in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def subscriber(tool, topic, group, properties, tls=False):
@@ -237,7 +257,7 @@ def idle(tool, count):
         return row
 
     result = table("A member that waits for messages of 100 partitions: % of a core, and MB", [("cpu", "CPU"), ("memory", "memory")],
-          variants, interleaved(max(count // 2, 1), variants, run))
+                   variants, interleaved(max(count // 2, 1), variants, run), ratios=False)
     tool.remove(topic)
     return result
 
@@ -265,7 +285,7 @@ def takeover(tool, _):
     return "\n".join(lines)
 
 
-PARTS = dict(send=send, compress=compress, latency=latency, handle=handle, work=work, idle=idle, takeover=takeover)
+PARTS = dict(send=send, pace=pace, compress=compress, latency=latency, handle=handle, work=work, idle=idle, takeover=takeover)
 
 
 def write(name, text):
@@ -298,7 +318,8 @@ def main():
         tool.remove(warm)
         for name in options.parts or PARTS:
             text = PARTS[name](tool, options.rounds)
-            made = f"{datetime.date.today()}, {os.cpu_count()} cores shared with the broker, medians of {options.rounds} rounds."
+            rounds = "one run" if name == "takeover" else f"medians of {options.rounds} rounds"
+            made = f"{datetime.date.today()}, {os.cpu_count()} cores shared with the broker, {rounds}."
             text = f"{text}\n\n{made}"
             print(f"\n{text}", flush=True)
             if options.write:

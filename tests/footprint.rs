@@ -97,7 +97,8 @@ async fn a_long_lag_behind_slow_handlers_takes_no_more_memory_than_the_budget() 
     fill(kafka.bootstrap(), &topic, count, |_| 100).await;
     // With few messages the budget is small enough to be used up by them.
     let fetch_memory = if count * 100 > 200_000_000 { 64 << 20 } else { 4 << 20 };
-    let reading = Reading { work: Duration::from_millis(100), fetch_memory, ..Reading::default() };
+    let work = Duration::from_millis(100);
+    let reading = Reading { work, fetch_memory, exact_memory: true, ..Reading::default() };
     let (member, log) = reader(kafka.bootstrap(), &topic, &reading);
     common::eventually("some are handled", Duration::from_secs(60), async || member.log().done() >= 1_000).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -118,7 +119,7 @@ async fn large_messages_among_small_ones_take_no_more_memory_than_the_budget() {
     fill(kafka.bootstrap(), &topic, count, |i| if i % 97 == 0 { MIB as usize } else { 100 }).await;
     let fetch_memory = if count >= 100_000 { 64 << 20 } else { 16 << 20 };
     let work = Duration::from_millis(10);
-    let reading = Reading { work, fetch_memory, ..Reading::default() };
+    let reading = Reading { work, fetch_memory, exact_memory: true, ..Reading::default() };
     let (member, log) = reader(kafka.bootstrap(), &topic, &reading);
     // All of them, or as many as are handled in a while.
     let begun = Instant::now();

@@ -31,6 +31,9 @@ pub struct Reading {
     pub client_id: String,
     /// Bytes of fetched messages that wait for their handlers, at most.
     pub fetch_memory: usize,
+    /// In a process of its own: glibc gives freed blocks of 1 MiB and more back at once, as long as it is not told to learn
+    /// otherwise. What is resident is what is in use then, not what each thread's arena keeps.
+    pub exact_memory: bool,
 }
 
 impl Default for Reading {
@@ -47,6 +50,7 @@ impl Default for Reading {
             instance_id: None,
             client_id: "dispatcher".into(),
             fetch_memory: 64 << 20,
+            exact_memory: false,
         }
     }
 }
@@ -250,7 +254,11 @@ impl MemberProcess {
             Order::Partition => "partition",
             _ => "key",
         };
-        let child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        if reading.exact_memory {
+            command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576");
+        }
+        let child = command
             .args(["--exact", "member_process", "--nocapture", "--test-threads=1"])
             .env("MEMBER_OF", format!("{bootstrap} {topic} {group}"))
             .env("MEMBER_ORDER", order)
