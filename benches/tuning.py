@@ -180,7 +180,7 @@ def compress(tool, count):
         return row
 
     columns = RATES[:2] + [("bytes", "bytes a message in the log"), ("read", "CPU of who reads")]
-    return table("Compression: 100,000 messages of 1 KiB like JSON (half of it random digits), linger 5 ms", columns, variants,
+    return table("Compression: 100,000 messages of 1 KiB, random digits in JSON, linger 5 ms", columns, variants,
           interleaved(count, variants, run))
 
 
