@@ -1,6 +1,8 @@
 //! Entrances to the insides for `benches/`, behind the feature `bench`. No part of the public interface.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
+pub mod counts;
+
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use crate::wire::records::{self, BatchBuilder, Compression, Cursor, Limits, NO_P
 /// Records of `size` bytes, in batches of `limit` bytes, until at least `count` are done: ns per record for appending,
 /// for sealing (compression, checksum) and for reading again, and its bytes on the wire.
 pub fn records(count: u32, size: usize, compression: Compression, limit: usize) -> [f64; 4] {
-    let values = payloads(size);
+    let values = payloads(size, 4096);
     let (mut took, mut done) = ([Duration::ZERO; 3], 0);
     let mut wire = 0;
     let mut buffer = BytesMut::new();
@@ -52,8 +54,8 @@ pub fn records(count: u32, size: usize, compression: Compression, limit: usize) 
     [append, seal, parse, wire as f64 / f64::from(done)]
 }
 
-/// Like JSON, with random digits.
-fn payloads(size: usize) -> Vec<Vec<u8>> {
+/// Like JSON, with random digits, the same ones each time.
+fn payloads(size: usize, count: usize) -> Vec<Vec<u8>> {
     let mut rng = fastrand::Rng::with_seed(1);
     let text = |_| {
         let mut text = String::from("{\"id\":");
@@ -63,7 +65,7 @@ fn payloads(size: usize) -> Vec<Vec<u8>> {
         text.truncate(size);
         text.into_bytes()
     };
-    (0..4096).map(text).collect()
+    (0..count).map(text).collect()
 }
 
 async fn producer(brokers: &str, config: ProducerConfig) -> Producer {
@@ -87,7 +89,7 @@ pub async fn produce(
     let config = ProducerConfig { linger, packing, ..ProducerConfig::default() };
     let producer = producer(brokers, config).await;
     let topic = producer.topic(topic).await.unwrap();
-    let payloads = payloads(size);
+    let payloads = payloads(size, 4096);
     let partitions = topic.partitions() as usize;
     for round in 0..rounds {
         let (begun, cpu_before) = (Instant::now(), cpu());

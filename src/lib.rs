@@ -111,7 +111,7 @@ pub mod fuzzing {
     };
 }
 
-/// The READMEs' examples are tests.
+/// The examples in the READMEs and of the page on tuning are tests.
 #[cfg(doctest)]
 mod readme {
     #[doc = include_str!("../README.md")]
@@ -119,4 +119,7 @@ mod readme {
 
     #[doc = include_str!("../README.zh-TW.md")]
     struct TraditionalChinese;
+
+    #[doc = include_str!("../TUNING.md")]
+    struct Tuning;
 }

@@ -1,12 +1,15 @@
-//! A large assignment at rest costs next to nothing: few connections, no CPU.
+//! A large assignment at rest costs next to nothing: few connections, no CPU. And whatever waits in the topic, a member
+//! takes no more memory than it was given. With `DISPATCHER_SCALE=50` ten million messages wait.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod common;
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use common::ours::{self, MemberProcess, Reading};
-use common::{KAFKA_4, process, tools, unique};
+use common::{KAFKA_4, process, scaled, tools, unique};
 use dispatcher_testcontainers::Kafka;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,6 +45,90 @@ async fn a_thousand_idle_partitions_need_nine_connections_and_no_cpu() {
         let limit = if cfg!(debug_assertions) { 0.05 } else { 0.01 };
         assert!(share < limit, "{:.2} % of a core", share * 100.0);
     }
+    tokio::task::spawn_blocking(move || member.stop()).await.unwrap();
+    let _ = std::fs::remove_file(log);
+}
+
+const MIB: u64 = 1 << 20;
+
+/// What a member may have beside its budget and a batch of each broker, in bytes. An unoptimised program is itself larger.
+const BESIDE: u64 = if cfg!(debug_assertions) { 32_000_000 } else { 20_000_000 };
+
+/// Sends message `i` of `size(i)` bytes, without keeping them.
+async fn fill(bootstrap: &str, topic: &str, count: usize, size: impl Fn(usize) -> usize) {
+    let dispatcher = ours::connect(bootstrap).await;
+    let topic = dispatcher.topic(topic).await.unwrap();
+    let value = vec![b'x'; (0..count.min(1_000)).map(&size).max().unwrap()];
+    let partitions = topic.partitions() as usize;
+    let mut window = VecDeque::new();
+    for i in 0..count {
+        let message = topic.send(&value[..size(i)]).partition((i % partitions) as i32);
+        window.push_back(message.enqueue().await.unwrap());
+        if window.len() > 10_000 {
+            window.pop_front().unwrap().await.unwrap();
+        }
+    }
+    for delivery in window {
+        delivery.await.unwrap();
+    }
+    dispatcher.close(Duration::from_secs(30)).await.unwrap();
+}
+
+/// Starts a member; its log is removed with it.
+fn reader(bootstrap: &str, topic: &str, reading: &Reading) -> (MemberProcess, PathBuf) {
+    let log = std::env::temp_dir().join(unique("dispatcher-memory"));
+    (MemberProcess::start(bootstrap, topic, &unique("memory"), reading, &log), log)
+}
+
+/// The most memory that the member has had, held against what it may have.
+fn check_memory(what: &str, member: &MemberProcess, reading: &Reading, batches: u64) {
+    let Some(peak) = process::peak_memory_of(member.pid()) else { return };
+    let budget = reading.fetch_memory as u64;
+    let beside = peak.saturating_sub(budget + batches);
+    println!("{what}: peak {peak} B; budget {budget}, a batch of each broker {batches}, beside them {beside}");
+    assert!(beside <= BESIDE, "{what}: {beside} bytes beside the budget and a batch of each broker");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_lag_behind_slow_handlers_takes_no_more_memory_than_the_budget() {
+    let Some(kafka) = Kafka::builder().brokers(3).version(KAFKA_4).shared_or_skip() else { return };
+    let (topic, count) = (unique("lag"), scaled(200_000));
+    tools::create_topic(kafka.tools(), kafka.bootstrap(), &topic, 12, 1, &[]);
+    fill(kafka.bootstrap(), &topic, count, |_| 100).await;
+    // With few messages the budget is small enough to be used up by them.
+    let fetch_memory = if count * 100 > 200_000_000 { 64 << 20 } else { 4 << 20 };
+    let work = Duration::from_millis(100);
+    let reading = Reading { work, fetch_memory, exact_memory: true, ..Reading::default() };
+    let (member, log) = reader(kafka.bootstrap(), &topic, &reading);
+    common::eventually("some are handled", Duration::from_secs(60), async || member.log().done() >= 1_000).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let done = member.log().done();
+    assert!(done * 10 < count, "{done} of {count} were handled: that is no lag");
+    // Batches of ours have a million bytes at most.
+    check_memory(&format!("{count} messages of lag"), &member, &reading, 3 * MIB);
+    tokio::task::spawn_blocking(move || member.stop()).await.unwrap();
+    let _ = std::fs::remove_file(log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_among_small_ones_take_no_more_memory_than_the_budget() {
+    let Some(kafka) = Kafka::builder().brokers(3).version(KAFKA_4).shared_or_skip() else { return };
+    let (topic, count) = (unique("large"), scaled(10_000).min(100_000));
+    tools::create_topic(kafka.tools(), kafka.bootstrap(), &topic, 12, 1, &["max.message.bytes=2097152"]);
+    // One in a hundred has a mebibyte, in each partition.
+    fill(kafka.bootstrap(), &topic, count, |i| if i % 97 == 0 { MIB as usize } else { 100 }).await;
+    let fetch_memory = if count >= 100_000 { 64 << 20 } else { 16 << 20 };
+    let work = Duration::from_millis(10);
+    let reading = Reading { work, fetch_memory, exact_memory: true, ..Reading::default() };
+    let (member, log) = reader(kafka.bootstrap(), &topic, &reading);
+    // All of them, or as many as are handled in a while.
+    let begun = Instant::now();
+    while member.log().done() < count && begun.elapsed() < Duration::from_secs(30) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let done = member.log().done();
+    assert!(done >= 5_000, "{done} of {count} were handled");
+    check_memory("messages of 1 MiB among small ones", &member, &reading, 3 * (MIB + MIB / 8));
     tokio::task::spawn_blocking(move || member.stop()).await.unwrap();
     let _ = std::fs::remove_file(log);
 }

@@ -72,6 +72,15 @@ pub(super) struct BenchArgs {
     /// Which messages wait for each other. [default: key when concurrency > 1, else partition]
     #[arg(long, value_enum, value_name = "O")]
     pub(super) order: Option<OrderArg>,
+    /// Run each handler as a task of its own.
+    #[arg(long)]
+    pub(super) spawn_each: bool,
+    /// How often offsets are committed. [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) commit_interval: Option<Duration>,
+    /// Bytes of fetched messages that wait for their handlers, at most. [default: 64 MiB]
+    #[arg(long, value_name = "B")]
+    pub(super) fetch_memory: Option<usize>,
     /// Distinct keys of the messages sent; none by default.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) keys: Option<u64>,

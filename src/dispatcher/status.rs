@@ -283,6 +283,10 @@ impl Dispatcher {
             offsets(OffsetAt::Latest, Isolation::ReadUncommitted),
             offsets(OffsetAt::Latest, Isolation::ReadCommitted),
         )?;
+        let mut owners = BTreeMap::new();
+        for member in members.iter().rev() {
+            owners.extend(member.partitions.iter().map(|(topic, partition)| ((&**topic, *partition), member)));
+        }
         let topology = self.cluster().topology();
         let log = |tp: &TopicPartition| {
             let topic = topology.topic(&tp.topic).map(|t| t.id).unwrap_or_default();
@@ -293,7 +297,6 @@ impl Dispatcher {
             let (log_start, log_end) = (of(&starts), of(&ends));
             let found = committed.and_then(|c| c.get(tp));
             let offset = found.map(|found| found.offset);
-            let owner = |m: &&GroupMember| m.partitions.iter().any(|(t, p)| **t == *tp.topic && *p == tp.partition);
             PartitionStatus {
                 partition: tp.partition,
                 log_start,
@@ -301,7 +304,7 @@ impl Dispatcher {
                 last_stable: of(&stables),
                 committed: offset,
                 lag: committed.map(|_| log_end - offset.unwrap_or(log_start)),
-                member_id: members.iter().find(owner).map(|m| m.member_id.clone()),
+                member_id: owners.get(&(&*tp.topic, tp.partition)).map(|m| m.member_id.clone()),
                 finished_ahead: found
                     .and_then(|found| Finished::decode(&found.metadata, log(tp), found.offset))
                     .map_or_else(Vec::new, |finished| finished.runs),

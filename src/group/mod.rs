@@ -1,6 +1,8 @@
 //! Membership of a consumer group: sans-I/O machines, the assignors, and one driver.
 
 mod assignor;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod calls;
 mod classic;
 mod commit;

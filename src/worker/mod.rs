@@ -4,6 +4,8 @@
 
 mod aftercare;
 mod assign;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod cancel;
 mod commit;
 mod config;

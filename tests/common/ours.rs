@@ -30,6 +30,11 @@ pub struct Reading {
     pub instance_id: Option<String>,
     pub client_id: String,
     pub backend: Backend,
+    /// Bytes of fetched messages that wait for their handlers, at most.
+    pub fetch_memory: usize,
+    /// In a process of its own: glibc gives freed blocks of 1 MiB and more back at once, as long as it is not told to learn
+    /// otherwise. What is resident is what is in use then, not what each thread's arena keeps.
+    pub exact_memory: bool,
 }
 
 impl Default for Reading {
@@ -46,6 +51,8 @@ impl Default for Reading {
             instance_id: None,
             client_id: "dispatcher".into(),
             backend: Backend::Native,
+            fetch_memory: 64 << 20,
+            exact_memory: false,
         }
     }
 }
@@ -69,7 +76,7 @@ impl Member {
     pub async fn start_logging(bootstrap: &str, topic: &str, group: &str, reading: &Reading, log: HandlerLog) -> Self {
         let builder = Dispatcher::builder(bootstrap.split(',')).client_id(&reading.client_id).backend(reading.backend);
         let builder = builder.session_timeout(reading.session_timeout).heartbeat_interval(reading.heartbeat_interval);
-        let dispatcher = builder.connect().await.unwrap();
+        let dispatcher = builder.fetch_memory(reading.fetch_memory).connect().await.unwrap();
         let (order, concurrency, on_failure) = (reading.order, reading.concurrency, reading.on_failure.clone());
         let (assignors, instance_id) = (reading.assignors.clone(), reading.instance_id.clone());
         let (events, reading) = (log.clone(), reading.clone());
@@ -249,7 +256,11 @@ impl MemberProcess {
             Order::Partition => "partition",
             _ => "key",
         };
-        let child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        if reading.exact_memory {
+            command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576");
+        }
+        let child = command
             .args(["--exact", "member_process", "--nocapture", "--test-threads=1"])
             .env("MEMBER_OF", format!("{bootstrap} {topic} {group}"))
             .env("MEMBER_ORDER", order)
@@ -261,6 +272,7 @@ impl MemberProcess {
             .env("MEMBER_INSTANCE", reading.instance_id.as_deref().unwrap_or_default())
             .env("MEMBER_CLIENT", &reading.client_id)
             .env("MEMBER_NATIVE", u8::from(reading.backend == Backend::Native).to_string())
+            .env("MEMBER_FETCH_MEMORY", reading.fetch_memory.to_string())
             .env("MEMBER_LOG", log)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -329,6 +341,7 @@ pub async fn run_member_process() {
         instance_id: std::env::var("MEMBER_INSTANCE").ok().filter(|id| !id.is_empty()),
         client_id: std::env::var("MEMBER_CLIENT").unwrap(),
         backend: if number("MEMBER_NATIVE") == 1 { Backend::Native } else { other_backend() },
+        fetch_memory: number("MEMBER_FETCH_MEMORY") as usize,
         ..Reading::default()
     };
     let log = HandlerLog::to_file(Path::new(&std::env::var("MEMBER_LOG").unwrap()));

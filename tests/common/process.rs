@@ -14,7 +14,12 @@ pub fn cpu(pid: u32) -> Option<Duration> {
 
 /// The largest resident size that this process ever had, in bytes.
 pub fn peak_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    peak_memory_of(std::process::id())
+}
+
+/// The largest resident size that a process ever had, in bytes.
+pub fn peak_memory_of(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }

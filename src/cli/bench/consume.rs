@@ -44,10 +44,9 @@ pub(super) async fn run(bench: &Bench) -> Outcome<Measured> {
     };
     let group = format!("dispatcher-bench-{}", unique());
     // Adding up lengths needs no order.
-    let subscription = dispatcher
-        .subscribe(&bench.topic, handler)
+    let subscription = bench
+        .furnish(dispatcher.subscribe(&bench.topic, handler))
         .group_exact(&group)
-        .concurrency(bench.concurrency() as usize)
         .order(bench.args.order.map_or(Order::None, of_order))
         .count(messages)
         .start()

@@ -42,11 +42,8 @@ pub(super) async fn run(bench: &Bench) -> Outcome<Measured> {
         }
     };
     let group = format!("dispatcher-bench-{}", unique());
-    let mut subscribe = dispatcher
-        .subscribe(&bench.topic, handler)
-        .group_exact(&group)
-        .concurrency(bench.concurrency() as usize)
-        .count(bench.messages);
+    let mut subscribe =
+        bench.furnish(dispatcher.subscribe(&bench.topic, handler)).group_exact(&group).count(bench.messages);
     if let Some(order) = bench.args.order {
         subscribe = subscribe.order(of_order(order));
     }

@@ -13,7 +13,7 @@ use super::args::Common;
 use super::args_bench::{BenchArgs, Workload};
 use super::connect;
 use super::exit::{Exit, Outcome};
-use crate::{Config, Dispatcher, Envelope, TopicDefaults};
+use crate::{Config, Dispatcher, Envelope, Subscribe, TopicDefaults};
 use measure::Measured;
 
 /// Distinct payloads.
@@ -40,6 +40,7 @@ pub(super) async fn run(all: &Common, args: BenchArgs) -> Outcome {
     config.linger = args.linger.unwrap_or(config.linger);
     config.batch_size = args.batch.unwrap_or(config.batch_size);
     config.idempotence = args.idempotent.unwrap_or(config.idempotence);
+    config.fetch_memory = args.fetch_memory.unwrap_or(config.fetch_memory);
     connect::compression(&mut config, args.compression)?;
     let admin = connect::connect(config).await?;
     // As it is in force: a backend may switch something off.
@@ -95,6 +96,15 @@ impl Bench {
 
     async fn connect(&self) -> Outcome<Dispatcher> {
         connect::connect(self.config.clone()).await
+    }
+
+    /// What the options say of every subscription.
+    fn furnish<'a, R>(&self, subscribe: Subscribe<'a, R>) -> Subscribe<'a, R> {
+        let subscribe = subscribe.concurrency(self.concurrency() as usize).spawn_each(self.args.spawn_each);
+        match self.args.commit_interval {
+            Some(interval) => subscribe.commit_interval(interval),
+            None => subscribe,
+        }
     }
 
     fn rate(&self) -> f64 {
