@@ -36,8 +36,9 @@ impl Making {
 impl Drop for Share<'_> {
     fn drop(&mut self) {
         let mut all = lock(&self.making.0);
-        // The map's and this one; others are only made under the lock.
-        if Arc::strong_count(&self.attempts) == 2 {
+        drop(std::mem::take(&mut self.attempts));
+        // Shares come and go under the lock only.
+        if all.get(self.name).is_some_and(|attempts| Arc::strong_count(attempts) == 1) {
             all.remove(self.name);
         }
     }

@@ -22,6 +22,8 @@ struct Idle {
     /// The one that came back last stands last.
     buffers: VecDeque<BytesMut>,
     bytes: usize,
+    /// No large frames are to be expected: what comes back is not kept.
+    quiet: bool,
 }
 
 impl Buffers {
@@ -30,6 +32,7 @@ impl Buffers {
         let capacity = rounded(size);
         let used = {
             let mut idle = locked(&self.0);
+            idle.quiet = false;
             let at = idle.buffers.iter().rposition(|b| (size..=capacity).contains(&b.capacity()));
             let buffer = at.and_then(|at| idle.buffers.remove(at));
             idle.bytes -= buffer.as_ref().map_or(0, BytesMut::capacity);
@@ -49,9 +52,9 @@ impl Buffers {
         locked(&self.0).bytes
     }
 
-    /// Gives what waits to the system.
+    /// Gives what waits to the system, and what comes back until the next large frame.
     pub(super) fn clear(&self) {
-        let idle = std::mem::take(&mut *locked(&self.0));
+        let idle = std::mem::replace(&mut *locked(&self.0), Idle { quiet: true, ..Idle::default() });
         drop(idle);
     }
 }
@@ -60,7 +63,7 @@ impl Idle {
     /// Keeps a buffer; what has to go for it.
     fn keep(&mut self, buffer: BytesMut) -> Vec<BytesMut> {
         let mut gone = Vec::new();
-        if buffer.capacity() > MAX_IDLE {
+        if self.quiet || buffer.capacity() > MAX_IDLE {
             gone.push(buffer);
             return gone;
         }
@@ -161,8 +164,13 @@ mod tests {
         assert!(waiting(&buffers).1 <= MAX_IDLE && waiting(&buffers).0 == 3);
         let kept = locked(&buffers.0).buffers.back().map(BytesMut::capacity);
         assert_eq!(kept, sizes.last().map(|&size| rounded(size)));
+        let held = lent(&buffers, 200_000);
         buffers.clear();
         assert_eq!(waiting(&buffers), (0, 0));
+        drop(held);
+        assert_eq!(waiting(&buffers), (0, 0), "nobody would use it");
+        drop(lent(&buffers, 200_000));
+        assert_eq!(waiting(&buffers).0, 1);
     }
 
     #[test]

@@ -157,7 +157,7 @@ where
 
     fn await_batch(&mut self, aftercare: &dyn Aftercare<B>, written: Written<B>) {
         let assignment = written.record.origin().assignment.clone();
-        if let Some((number, delivery)) = self.written.add(written) {
+        if let Some((number, delivery)) = self.written.add(written, self.env.now()) {
             let settled = within(self.env.clone(), assignment, aftercare.settled(delivery));
             self.tending.push(settled.map(move |result| Tended::Batch { number, result }).boxed());
         }

@@ -196,10 +196,11 @@ impl Driver {
         let gone = link.state() == LinkState::Detached;
         match self.places.get(&link.id()) {
             Some(Place::At(key, _)) => {
-                let Some(source) = self.sources.get_mut(key) else { return };
+                let key = *key;
+                let Some(source) = self.sources.get_mut(&key) else { return };
                 let _ = source.orders.send(Order::Nudge(link.clone()));
                 if gone {
-                    source.partitions.remove(link.tp());
+                    self.take_from(key, link.tp());
                 }
             }
             Some(_) => link.take_nudge(),
@@ -213,9 +214,7 @@ impl Driver {
     fn take_back(&mut self, Returned { mut reading, trouble }: Returned) {
         let id = reading.link.id();
         let Some(Place::At(key, _)) = self.places.remove(&id) else { return };
-        if let Some(source) = self.sources.get_mut(&key) {
-            source.partitions.remove(reading.link.tp());
-        }
+        self.take_from(key, reading.link.tp());
         reading.slot = None;
         match trouble {
             Trouble::Moved { stale: false } => self.place(reading),
@@ -230,6 +229,15 @@ impl Driver {
                 }
             }
             Trouble::OutOfRange => self.ask(reading),
+        }
+    }
+
+    /// The source reads this partition no more. One beside the first, which has connections of its own, ends with its last.
+    fn take_from(&mut self, key: SourceKey, tp: &TopicPartition) {
+        let Some(source) = self.sources.get_mut(&key) else { return };
+        source.partitions.remove(tp);
+        if key.nth > 0 && source.partitions.is_empty() {
+            self.sources.remove(&key);
         }
     }
 

@@ -184,7 +184,11 @@ impl Aftercare<FetchedBatch> for Responder {
         Box::pin(async move {
             let message = Message::new(record);
             if may_go_elsewhere(&error) {
-                return this.answer(&message, &ending).await;
+                // Within the time of the first try.
+                let env = this.dispatcher.env();
+                let spent = Duration::from_millis(env.wall_ms().saturating_sub(ending.ended_ms).max(0).unsigned_abs());
+                let again = env.timeout(LIMIT.saturating_sub(spent), this.answer(&message, &ending)).await;
+                return again.unwrap_or_else(|| Err(error));
             }
             let helper = if this.places(&message, &ending).0.is_some() { Helper::Errors } else { Helper::Replies };
             Err(this.not_sent(&message, helper, error))
