@@ -33,7 +33,7 @@ pub enum Backend {
     Native,
     /// The partition clients of the crate `rskafka`, a TCP connection for each partition that is written or read.
     ///
-    /// Without idempotence: a batch whose answer is lost, or comes with a throttle time, can be in the log twice. Topics
+    /// Without idempotence: a batch whose answer is lost, or comes with a throttle time, is written again. Topics
     /// written in transactions, batches compressed with LZ4 or zstd, headers without a value, TLS and SASL are beyond it;
     /// README has the whole list.
     #[cfg(feature = "rskafka")]

@@ -144,7 +144,7 @@ pub(crate) async fn positions<M: Membership, L: Log>(
             }
         };
         let inherited = match committed.get(tp) {
-            Some(c) => match inherited(&*log, tp, log_id(tp), c, patience).await {
+            Some(c) => match inherited(&*log, tp, log_id(tp), c, ends.get(tp).copied(), patience).await {
                 Ok(inherited) => inherited,
                 Err(error) => {
                     found.push((partition, Err(error)));
@@ -216,12 +216,18 @@ async fn inherited<L: Log>(
     tp: &TopicPartition,
     id: LogId,
     committed: &Committed,
+    log_end: Option<i64>,
     patience: Duration,
 ) -> Result<Inherited> {
     let Some(finished) = Finished::decode(&committed.metadata, id, committed.offset) else {
         return Ok(Inherited::default());
     };
-    match log.epoch_end(tp, finished.leader_epoch, patience).await? {
+    let end = match finished.leader_epoch {
+        // Not known to who read it: whether the log was cut off and grew again is not to be found out.
+        ..0 => log_end,
+        epoch => log.epoch_end(tp, epoch, patience).await?,
+    };
+    match end {
         Some(end) if end >= finished.end() => {
             Ok(Inherited { runs: finished.runs, leader_epoch: finished.leader_epoch })
         }

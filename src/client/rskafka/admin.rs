@@ -13,6 +13,7 @@ use ::rskafka::client::partition::OffsetAt as TheirOffsetAt;
 use async_trait::async_trait;
 use futures_util::stream::{StreamExt, iter};
 
+use super::open::MAX_CONNECTIONS;
 use super::{Common, judge};
 use crate::client::admin::{
     ClusterAdmin, CommittedOffset, ConfigsOf, Each, EpochEnd, GroupDescription, GroupListing, NativeAdmin, NewTopic,
@@ -134,8 +135,10 @@ impl RskafkaAdmin {
             OffsetAt::Latest => return None,
             OffsetAt::Timestamp(ms) => TheirOffsetAt::Timestamp(DateTime::from_timestamp_millis(ms.max(0))?),
         };
+        // None may wait for another's leader.
+        let at_once = if once.is_some() { MAX_CONNECTIONS } else { AT_ONCE };
         let asked = partitions.iter().map(|tp| async move { (tp.clone(), self.offset(tp, at, once).await) });
-        Some(iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await)
+        Some(iter(asked.collect::<Vec<_>>()).buffered(at_once).collect().await)
     }
 }
 

@@ -109,7 +109,7 @@ fn obstacle(batch: &RawBatch, from: i64) -> Option<Option<&'static str>> {
     match batch.clone().open(&Limits::default()) {
         Ok(opened) => has_records(&opened, from).unwrap_or(true).then(|| headers(&opened)),
         Err(RecordsError::BadCrc { .. }) => Some(Some("a batch whose checksum is wrong")),
-        Err(_) => Some(None),
+        Err(_) => Some(Some("a batch that cannot be decoded")),
     }
 }
 

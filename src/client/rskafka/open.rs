@@ -19,8 +19,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Most connections to partitions at one time. Beyond them partitions take turns.
 pub(super) const MAX_CONNECTIONS: usize = 512;
-/// A client that cannot connect is doubted only when it is older than this: brokers that are down take a while to be
-/// replaced, and making it asks for the metadata of all topics.
+/// A client that cannot reach a partition is doubted only when it is older than this: brokers that are down take a while
+/// to be replaced, and making it asks for the metadata of all topics.
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// See the module.
@@ -73,19 +73,30 @@ impl Opener {
     /// A client of the partition within `limit`, or the connect timeout if that is shorter. Cancel-safe.
     pub(super) async fn open(&self, tp: &TopicPartition, limit: Duration) -> Result<Opened> {
         let limit = limit.min(self.connect_timeout);
+        let deadline = self.env.now() + limit;
+        let left = || deadline.saturating_duration_since(self.env.now());
         let slot = self.slot(tp, limit).await?;
-        let client = self.client(limit).await?;
+        let client = self.client(left()).await?;
         let opening = client.partition_client(&*tp.topic, tp.partition, UnknownTopicHandling::Error);
-        match self.env.timeout(limit, opening).await {
+        let given = left();
+        match self.env.timeout(given, opening).await {
             Some(Ok(partition)) => Ok(Opened { client: partition, _slot: slot }),
             Some(Err(error)) => {
-                if matches!(judge::judge(&error), Meaning::Lost { .. }) {
-                    self.doubt(&client);
+                // Brokers that have moved, or metadata that rskafka keeps though they are out of date.
+                self.doubt(&client);
+                let context = format!("connecting to the leader of {tp}");
+                if judge::judge(&error) == Meaning::Unreadable {
+                    let text = format!("{context}: rskafka does not know the partition yet");
+                    return Err(Error::new(ErrorKind::Connection, text).with_source(error));
                 }
-                Err(judge::error(&error, format_args!("connecting to the leader of {tp}")))
+                Err(judge::error(&error, context))
             }
             None => {
-                self.forget(&client);
+                if given >= limit / 2 {
+                    self.forget(&client)
+                } else {
+                    self.doubt(&client)
+                }
                 let text =
                     format!("the leader of {tp} was not reached within {limit:?}: check that the brokers are up");
                 Err(Error::new(ErrorKind::Timeout, text))
@@ -121,8 +132,13 @@ impl Opener {
         if let Some(client) = present() {
             return Ok(client);
         }
+        let silent = || {
+            let text = format!("no broker answered within {limit:?}: check the addresses and that the cluster is up");
+            Error::new(ErrorKind::Timeout, text)
+        };
+        let deadline = self.env.now() + limit;
         // Who comes while it is made waits for it.
-        let _making = self.env.timeout(limit, self.making.lock()).await;
+        let _making = self.env.timeout(limit, self.making.lock()).await.ok_or_else(silent)?;
         if let Some(client) = present() {
             return Ok(client);
         }
@@ -132,17 +148,14 @@ impl Opener {
             .client_id(self.client_id.clone())
             .max_message_size(self.max_frame)
             .backoff_config(backoff);
-        match self.env.timeout(limit, builder.build()).await {
+        let left = deadline.saturating_duration_since(self.env.now());
+        match self.env.timeout(left, builder.build()).await {
             Some(Ok(client)) => {
                 let made = Made { client: Arc::new(client), at: self.env.now() };
                 Ok(lock(&self.client).insert(made).client.clone())
             }
             Some(Err(error)) => Err(judge::error(&error, "connecting to the cluster")),
-            None => {
-                let text =
-                    format!("no broker answered within {limit:?}: check the addresses and that the cluster is up");
-                Err(Error::new(ErrorKind::Timeout, text))
-            }
+            None => Err(silent()),
         }
     }
 
@@ -151,8 +164,8 @@ impl Opener {
         self.forget_if(|made| Arc::ptr_eq(&made.client, client));
     }
 
-    /// It could not connect. rskafka asks only the brokers that it knows, which may all have moved: after a while the
-    /// seeds are asked again.
+    /// It could not reach a partition. rskafka asks only the brokers that it knows, which may all have moved, and keeps
+    /// what it knows of topics: after a while the seeds are asked again.
     fn doubt(&self, client: &Arc<Client>) {
         let now = self.env.now();
         self.forget_if(|made| Arc::ptr_eq(&made.client, client) && now.saturating_duration_since(made.at) > SETTLED);

@@ -20,6 +20,7 @@ use crate::client::fetch::seam::{
     Budget, Command, Link, LinkState, LogFacts, Memory, Reservation, attachment, out_of_range,
 };
 use crate::client::fetch::{Attached, FetchConfig, FetchFault, FetchOut, Fetched, FetchedBatch, OnBadBatch};
+use crate::client::producer::sink::answers;
 use crate::client::retry::Backoff;
 use crate::client::types::{AssignmentEpoch, Position, TopicPartition};
 use crate::error::{Error, ErrorKind, Result};
@@ -97,6 +98,15 @@ struct Reader {
     told: bool,
 }
 
+/// Whether the connection is of use after this error.
+fn keeps(error: &::rskafka::client::error::Error) -> bool {
+    match judge::judge(error) {
+        Meaning::Lost { .. } => false,
+        Meaning::Refused(code) => !answers::is_stale_metadata(code),
+        Meaning::Unreadable | Meaning::Impossible => true,
+    }
+}
+
 /// The attachment has ended.
 struct Gone;
 
@@ -136,8 +146,22 @@ impl Reader {
                 // It may last: others have a use for the connection.
                 LinkState::Paused => self.open = None,
             }
-            self.nudged().await?;
+            self.nudged_or_short().await?;
         }
+    }
+
+    /// Gives the connection up meanwhile if others wait for one.
+    async fn nudged_or_short(&mut self) -> Result<(), Gone> {
+        let common = self.common.clone();
+        while self.open.is_some() {
+            if let Some(nudged) = common.cluster.env().timeout(PATIENCE, self.nudged()).await {
+                return nudged;
+            }
+            if common.opener.is_short() {
+                self.open = None;
+            }
+        }
+        self.nudged().await
     }
 
     async fn nudged(&mut self) -> Result<(), Gone> {
@@ -217,13 +241,18 @@ impl Reader {
         }
         let share = common.readers.share();
         let Readers { turns, budget, .. } = &common.readers;
-        let turn = async {
-            // Paused partitions may hold all of the budget: the others go on by one batch at a time.
-            let reservation = env.timeout(PATIENCE, budget.reserve(share / 2, share)).await;
-            // Never closed, so that there is always a turn.
-            (turns.acquire().await.ok(), reservation.unwrap_or_else(|| budget.overdraw()))
+        let reserving = env.timeout(PATIENCE, budget.reserve(share / 2, share));
+        let reservation = match self.meanwhile(reserving).await? {
+            Some(reservation) => reservation,
+            // Others may hold all of the budget for long: who has nothing goes on by one batch at a time.
+            None if self.link.held() == 0 => budget.overdraw(),
+            None => {
+                self.open = Some(opened);
+                return Ok(Ok(()));
+            }
         };
-        let (turn, reservation) = self.meanwhile(turn).await?;
+        // Never closed, so that there is always a turn.
+        let turn = self.meanwhile(turns.acquire()).await?.ok();
         let (wait, from) = (common.readers.max_wait(), self.position.offset);
         let bytes = if self.one_by_one > 0 { 1 } else { reservation.bytes().clamp(1, MOST_BYTES) as i32 };
         let fetching = opened.client.fetch_records(from, 1..bytes + 1, wait.as_millis() as i32);
@@ -231,8 +260,8 @@ impl Reader {
         drop(turn);
         match answer {
             Some(Ok(_)) => self.open = Some(opened),
-            Some(Err(ref error)) if !matches!(judge::judge(error), Meaning::Lost { .. }) => self.open = Some(opened),
-            // A connection that is dead, or may be.
+            Some(Err(ref error)) if keeps(error) => self.open = Some(opened),
+            // A connection that is dead, or may be, or another broker's.
             Some(Err(_)) | None => drop(opened),
         }
         let Some(answer) = answer else {
@@ -259,6 +288,8 @@ impl Reader {
                 let error = judge::error(&theirs, format_args!("Fetch from {} at offset {from}", self.link.tp()));
                 match judge::judge(&theirs) {
                     Meaning::Refused(ErrorCode::OFFSET_OUT_OF_RANGE) => self.find_place().await,
+                    // Of topics that are kept in zstd, whatever lies here.
+                    Meaning::Refused(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE) => self.unreadable(from, error).await,
                     Meaning::Refused(_) => Ok(self.refused(error)),
                     Meaning::Lost { .. } => Ok(Err(error)),
                     Meaning::Impossible => Err(self.stop(FetchFault::BadBatch { offset: from }, error)),

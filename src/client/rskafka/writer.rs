@@ -22,6 +22,8 @@ use crate::wire::ErrorCode;
 
 /// A connection that nothing was written to for so long is closed.
 const IDLE: Duration = Duration::from_secs(30);
+/// How often an idle one looks whether others wait for its connection.
+const LOOK: Duration = Duration::from_secs(1);
 /// The one that has a partition's batches under way: wherever its leader is, they go through this task.
 const OWNER: i32 = 0;
 /// A batch near its deadline still gets this long.
@@ -87,6 +89,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
+        let mut idle = 0;
         loop {
             let queue = {
                 let mut state = lock(&self.mail.state);
@@ -101,18 +104,28 @@ impl Task {
             match queue {
                 Some(queue) => {
                     self.drain(&common, &queue).await;
-                    if common.opener.is_short() {
-                        self.open = None;
-                    }
                 }
                 None => {
+                    self.give_way(&common);
                     let env = common.cluster.env().clone();
                     drop(common);
-                    if env.timeout(IDLE, self.mail.arrived.notified()).await.is_none() {
-                        self.open = None;
+                    if env.timeout(LOOK, self.mail.arrived.notified()).await.is_some() {
+                        idle = 0;
+                    } else {
+                        idle += 1;
+                        if LOOK * idle >= IDLE {
+                            self.open = None;
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// Gives the connection up if others wait for one.
+    fn give_way(&mut self, common: &Common) {
+        if common.opener.is_short() {
+            self.open = None;
         }
     }
 
@@ -131,8 +144,10 @@ impl Task {
                         }
                     }
                     queue.settle(taken, outcome, env.now());
+                    self.give_way(common);
                 }
                 Take::Later(at) | Take::NeedsIdentity(at) => {
+                    self.give_way(common);
                     tokio::select! {
                         biased;
                         () = self.mail.arrived.notified() => {}

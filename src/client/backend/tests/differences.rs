@@ -37,8 +37,8 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         lines: &[fault("connections that 9 partitions of 3 brokers are written over", "3", "9")],
     },
     Difference {
-        what: "No idempotence: a batch whose answer is lost, late, or comes with a throttle time (quotas) is in the log twice",
-        remedy: "handlers that bear doubles",
+        what: "No idempotence: a batch whose answer is lost or late is in the log twice, and one whose answer comes with a throttle time (quotas) as often as that happens: under a lasting quota it may never be acknowledged",
+        remedy: "handlers that bear doubles, and `Native` where there are quotas",
         lines: &[
             fault("the answer is lost: in the log", "1 times", "2 times"),
             fault("throttled: in the log", "1 times", "2 times"),

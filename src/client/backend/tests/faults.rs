@@ -46,6 +46,7 @@ pub(super) async fn play(world: &World, cluster: &EmbeddedCluster, t: &mut Trans
         t.say(what, came.split(' ').nth(1).unwrap_or_default());
     }
     moved(world, cluster, t).await;
+    changed(world, cluster, t).await;
     compacted(world, cluster, t).await;
     connections(world, cluster, t).await;
 }
@@ -65,6 +66,24 @@ async fn moved(world: &World, cluster: &EmbeddedCluster, t: &mut Transcript) {
     t.say("to the third", world.send(&topic, value(b"again")).await.split(' ').next().unwrap_or_default());
     t.say("from the third", reader.records(1).await.split(' ').nth(1).unwrap_or_default());
     cluster.start_broker(leader % 3 + 1).await.unwrap();
+}
+
+/// What was known of a topic before it is used is out of date.
+async fn changed(world: &World, cluster: &EmbeddedCluster, t: &mut Transcript) {
+    let topic = world.name("changed");
+    cluster.create_topic(&topic, 2, &[]).unwrap();
+    // With this one rskafka looks at all topics.
+    world.topic("beside", 1, &[]).await;
+    world.cluster.topic(&topic).await.unwrap();
+    world.fill(&topic, 1).await;
+    let leader = cluster.leader(&topic, 1).unwrap();
+    assert!(cluster.move_leader(&topic, 1, leader % 3 + 1));
+    cluster.add_partitions(&topic, 3).unwrap();
+    world.cluster.refresh_now().await.unwrap();
+    for (what, partition) in [("whose leader has moved meanwhile", 1), ("that was added", 2)] {
+        let delivery = world.append(&topic, partition, value(b"late")).await;
+        t.say(format!("to a partition {what}"), world.sent(delivery).await);
+    }
 }
 
 async fn compacted(world: &World, cluster: &EmbeddedCluster, t: &mut Transcript) {
