@@ -3,14 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use dispatcher::Compression;
-
-const CODECS: [(&str, Compression); 5] = [
-    ("none", Compression::None),
-    ("gzip", Compression::Gzip),
-    ("snappy", Compression::Snappy),
-    ("lz4", Compression::Lz4),
-    ("zstd", Compression::Zstd),
-];
+use dispatcher::bench::CODECS;
 
 fn main() {
     println!("ns per record     append   seal   parse   bytes on the wire");

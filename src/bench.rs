@@ -17,6 +17,15 @@ use crate::client::{ClientConfig, Cluster};
 use crate::env::Env;
 use crate::wire::records::{self, BatchBuilder, Compression, Cursor, Limits, NO_PRODUCER};
 
+/// Every codec and its name.
+pub const CODECS: [(&str, Compression); 5] = [
+    ("none", Compression::None),
+    ("gzip", Compression::Gzip),
+    ("snappy", Compression::Snappy),
+    ("lz4", Compression::Lz4),
+    ("zstd", Compression::Zstd),
+];
+
 /// Records of `size` bytes, in batches of `limit` bytes, until at least `count` are done: ns per record for appending,
 /// for sealing (compression, checksum) and for reading again, and its bytes on the wire.
 pub fn records(count: u32, size: usize, compression: Compression, limit: usize) -> [f64; 4] {

@@ -13,16 +13,8 @@ mod path;
 use std::process::ExitCode;
 
 use baseline::{Baseline, Row};
-use dispatcher::Compression;
 use dispatcher::bench::counts::{Part, Work};
 
-const CODECS: [(&str, Compression); 5] = [
-    ("none", Compression::None),
-    ("gzip", Compression::Gzip),
-    ("snappy", Compression::Snappy),
-    ("lz4", Compression::Lz4),
-    ("zstd", Compression::Zstd),
-];
 /// Asks this program, under callgrind, for the pure parts and nothing else.
 const PARTS_ONLY: &str = "--parts-only";
 /// Allocations per message that are promised, by how the part's name begins. What a decoder needs is a batch's.
@@ -61,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn parts() -> Vec<Part> {
-    dispatcher::bench::counts::parts(&CODECS)
+    dispatcher::bench::counts::parts(&dispatcher::bench::CODECS)
 }
 
 /// Once to fill what is kept between two runs, once to be counted.

@@ -77,9 +77,7 @@ impl Config {
             }
         }
     }
-}
 
-impl Config {
     /// rskafka opens batches again and compresses by itself.
     pub(super) fn leave_to_backend(&self, producer: &mut ProducerConfig) {
         if self.backend != Backend::Native {

@@ -3,17 +3,15 @@
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 
-use bytes::{Bytes, BytesMut};
-
 use super::config::Order;
 use super::metadata::{Finished, LogId, MAX_RUNS};
 use super::part::Prepared;
 use super::record::{Assignment, Block};
 use super::scheduler::{Done, End, PartId, Rules, Scheduler, Work};
+use super::testkit::{TestBlock, batch_of};
 use super::tracker::{Inherited, Offsets, Tracker};
 use crate::client::types::{AssignmentEpoch, TopicId, TopicPartition};
 use crate::env::lock;
-use crate::wire::records::{Batch, BatchBuilder, Compression, Cursor, Limits, NO_PRODUCER, batches};
 
 type Prepare = Box<dyn FnMut() -> Box<dyn FnOnce()>>;
 
@@ -23,36 +21,10 @@ const BLOCKS: usize = 10;
 /// As many as a lane takes at once.
 const CHUNK: u32 = 64;
 
-/// A block without a fetcher behind it.
-struct Plain(Batch);
-
-impl Block for Plain {
-    fn batch(&self) -> &Batch {
-        &self.0
-    }
-
-    fn start(&self) -> Cursor {
-        Cursor::default()
-    }
-
-    fn count(&self) -> u32 {
-        self.0.records_count()
-    }
-}
-
 /// One record per key.
-fn block(base: i64, key: impl Fn(usize) -> Option<String>) -> Arc<Plain> {
-    let mut builder = BatchBuilder::new(1 << 20, BytesMut::new());
-    for i in 0..RECORDS {
-        let key = key(i);
-        builder.try_append(0, key.as_deref().map(str::as_bytes), Some(&[b'x'; 100]), &[]).expect("room");
-    }
-    let body = builder.finish(Compression::None).expect("a batch");
-    let mut bytes = body.stamp(NO_PRODUCER).to_vec();
-    bytes[..8].copy_from_slice(&base.to_be_bytes());
-    bytes.extend_from_slice(body.body());
-    let raw = batches(Bytes::from(bytes)).next().expect("one").expect("well-formed");
-    Arc::new(Plain(raw.open(&Limits::default()).expect("right checksum")))
+fn block(base: i64, key: impl Fn(usize) -> Option<String>) -> Arc<TestBlock> {
+    let keys: Vec<_> = (0..RECORDS).map(key).collect();
+    Arc::new(TestBlock(batch_of(base, &keys, |_| (0, vec![b'x'; 100]))))
 }
 
 /// Name, unit, how many of it, and the work.
@@ -99,7 +71,7 @@ fn schedule(order: Order, key: impl Fn(usize) -> Option<String> + Copy + 'static
 }
 
 /// All there is, a chunk at a time.
-fn hand_out(scheduler: &mut Scheduler<Plain>, work: &mut Work<Plain>) {
+fn hand_out(scheduler: &mut Scheduler<TestBlock>, work: &mut Work<TestBlock>) {
     while scheduler.take(CHUNK, work) > 0 {
         let done = |part: PartId, seq, index, count, key| Done {
             part,

@@ -32,7 +32,7 @@ mod scheduler;
 mod seam;
 mod start;
 mod stop;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 mod testkit;
 #[cfg(test)]
 mod tests;

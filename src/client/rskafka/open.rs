@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::judge::{self, Meaning};
 use crate::client::Cluster;
 use crate::client::types::TopicPartition;
+use crate::client::waiting::Waiting;
 use crate::env::{Env, lock};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -176,21 +177,5 @@ impl Opener {
         if present.as_ref().is_some_and(unfit) {
             *present = None;
         }
-    }
-}
-
-/// Counts one waiter for as long as it lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -89,7 +89,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let mut idle = 0;
+        let mut idle = Duration::ZERO;
         loop {
             let queue = {
                 let mut state = lock(&self.mail.state);
@@ -102,20 +102,18 @@ impl Task {
             };
             let Some(common) = self.common.upgrade() else { return };
             match queue {
-                Some(queue) => {
-                    self.drain(&common, &queue).await;
-                }
+                Some(queue) => self.drain(&common, &queue).await,
                 None => {
                     self.give_way(&common);
                     let env = common.cluster.env().clone();
                     drop(common);
                     if env.timeout(LOOK, self.mail.arrived.notified()).await.is_some() {
-                        idle = 0;
-                    } else {
-                        idle += 1;
-                        if LOOK * idle >= IDLE {
-                            self.open = None;
-                        }
+                        idle = Duration::ZERO;
+                        continue;
+                    }
+                    idle += LOOK;
+                    if idle >= IDLE {
+                        self.open = None;
                     }
                 }
             }

@@ -197,7 +197,7 @@ impl Aftercare<FetchedBatch> for Responder {
 
     fn after(&self, record: Record<FetchedBatch>, ending: Ending) -> BoxFuture<'static, Result<()>> {
         let this = self.clone();
-        Box::pin(async move { if ending.again { Ok(()) } else { this.answer(&Message::new(record), &ending).await } })
+        Box::pin(async move { this.answer(&Message::new(record), &ending).await })
     }
 }
 
