@@ -7,6 +7,7 @@ mod config;
 mod delivery;
 mod fetcher;
 mod lookup;
+mod pace;
 mod parse;
 mod reading;
 mod request;

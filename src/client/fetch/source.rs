@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::budget::{Budget, Charge, Reservation};
 use super::config::FetchConfig;
 use super::delivery::{Fetched, FetchedBatch, Link, Memory, OnBadBatch, Pin};
+use super::pace::Pace;
 use super::parse::{self, BadBatch};
 use super::reading::{Reading, Trouble};
 use super::request::{self, Terms};
@@ -89,6 +90,7 @@ pub(super) struct Source {
     /// Answers since partitions last came or went.
     quiet: u32,
     fast_empties: u32,
+    pace: Pace,
     /// Cloned by every charge for decompressed bytes.
     inflated: Arc<()>,
 }
@@ -113,6 +115,7 @@ impl Source {
         Self {
             table: Table::new(key.isolation, common.budget.clone(), common.config.max_bytes),
             backoff: Backoff::new(common.cluster.config().retry_backoff),
+            pace: Pace::new(common.config.max_bytes),
             key,
             common,
             orders,
@@ -279,7 +282,7 @@ impl Source {
     async fn reserve(&mut self, arrived: &mut Arrived) -> Result<Reservation, Gone> {
         let budget = self.common.budget.clone();
         let sources = self.common.sources.load(Ordering::Acquire).max(1) as i64;
-        let most = i64::try_from(self.common.config.max_bytes).unwrap_or(i64::MAX);
+        let most = i64::try_from(self.pace.limit()).unwrap_or(i64::MAX);
         // Two answers per source: one being handled, one on its way.
         let want = (budget.capacity() / (2 * sources)).clamp(1, most);
         let least = (want / 16).clamp(1, LEAST);
@@ -312,7 +315,10 @@ impl Source {
         match self.outcome(pending, sent + wait).await? {
             Ok(response) if response.error_code == ErrorCode::NONE => {
                 self.backoff.reset();
-                let charge = Arc::new(reservation.settle(bytes_of(&response)));
+                let bytes = bytes_of(&response);
+                let took = self.common.cluster.env().now().saturating_duration_since(sent);
+                self.pace.answered(usize::try_from(bytes).unwrap_or_default(), took);
+                let charge = Arc::new(reservation.settle(bytes));
                 let work = self.take_in(response, sent, wait).await?;
                 Ok(Arrived { work, charge: Some(charge) })
             }

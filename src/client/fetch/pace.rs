@@ -1,0 +1,66 @@
+//! How many bytes one answer may have: as few as keep the broker busy. Small answers stay in the processor's caches
+//! and their buffers are few; but only one is on its way at a time, so that where the way is long, or the broker slow,
+//! they have to be larger. A machine, owned by a source.
+
+use std::time::Duration;
+
+/// To begin with, and where answers come fast.
+const LEAST: usize = 2 << 20;
+/// A full answer that took longer asks for larger ones,
+const SLOW: Duration = Duration::from_millis(10);
+/// one that was faster for smaller ones.
+const FAST: Duration = Duration::from_millis(4);
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    limit: usize,
+    most: usize,
+}
+
+impl Pace {
+    /// `most` bytes are the most an answer may ever have.
+    pub(super) fn new(most: usize) -> Self {
+        Self { limit: LEAST.min(most), most }
+    }
+
+    /// Bytes to ask for next.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// An answer of so many bytes came so long after it was asked for.
+    pub(super) fn answered(&mut self, bytes: usize, took: Duration) {
+        // One that is not nearly full had nothing more to bring.
+        let full = bytes >= self.limit / 2;
+        if full && took > SLOW {
+            self.limit = self.limit.saturating_mul(2).min(self.most);
+        } else if took < FAST {
+            self.limit = (self.limit / 2).max(LEAST.min(self.most));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_grow_where_the_way_is_long_and_shrink_where_it_is_short() {
+        let (slow, fast) = (Duration::from_millis(80), Duration::from_millis(1));
+        let mut pace = Pace::new(50 << 20);
+        assert_eq!(pace.limit(), LEAST);
+        for _ in 0..10 {
+            pace.answered(100, slow);
+        }
+        assert_eq!(pace.limit(), LEAST, "it waited for records");
+        for _ in 0..10 {
+            pace.answered(pace.limit(), slow);
+        }
+        assert_eq!(pace.limit(), 50 << 20);
+        for _ in 0..10 {
+            pace.answered(pace.limit(), fast);
+        }
+        assert_eq!(pace.limit(), LEAST);
+        assert_eq!(Pace::new(1000).limit(), 1000);
+    }
+}
