@@ -6,10 +6,10 @@ use std::time::Duration;
 
 /// To begin with, and where answers come fast.
 const LEAST: usize = 2 << 20;
-/// A full answer that took longer asks for larger ones,
-const SLOW: Duration = Duration::from_millis(10);
-/// one that was faster for smaller ones.
-const FAST: Duration = Duration::from_millis(4);
+/// A full answer that had to be waited for so long asks for larger ones,
+const SLOW: Duration = Duration::from_millis(8);
+/// one that was there sooner for smaller ones.
+const FAST: Duration = Duration::from_millis(3);
 
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -28,13 +28,13 @@ impl Pace {
         self.limit
     }
 
-    /// An answer of so many bytes came so long after it was asked for.
-    pub(super) fn answered(&mut self, bytes: usize, took: Duration) {
+    /// For an answer of so many bytes was waited so long, with nothing else to do.
+    pub(super) fn answered(&mut self, bytes: usize, waited: Duration) {
         // One that is not nearly full had nothing more to bring.
         let full = bytes >= self.limit / 2;
-        if full && took > SLOW {
+        if full && waited > SLOW {
             self.limit = self.limit.saturating_mul(2).min(self.most);
-        } else if took < FAST {
+        } else if waited < FAST {
             self.limit = (self.limit / 2).max(LEAST.min(self.most));
         }
     }

@@ -312,12 +312,13 @@ impl Source {
 
     async fn receive(&mut self, flight: Flight) -> Result<Arrived, Gone> {
         let Flight { pending, reservation, sent, wait } = flight;
+        let idle_since = self.common.cluster.env().now();
         match self.outcome(pending, sent + wait).await? {
             Ok(response) if response.error_code == ErrorCode::NONE => {
                 self.backoff.reset();
                 let bytes = bytes_of(&response);
-                let took = self.common.cluster.env().now().saturating_duration_since(sent);
-                self.pace.answered(usize::try_from(bytes).unwrap_or_default(), took);
+                let waited = self.common.cluster.env().now().saturating_duration_since(idle_since);
+                self.pace.answered(usize::try_from(bytes).unwrap_or_default(), waited);
                 let charge = Arc::new(reservation.settle(bytes));
                 let work = self.take_in(response, sent, wait).await?;
                 Ok(Arrived { work, charge: Some(charge) })
