@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -20,8 +21,11 @@ use super::scheduler::{Done, End, Item, PartId, Run, Work};
 use super::written::Batches;
 use crate::env::Env;
 
-/// Records per turn of a lane.
+/// Records that are taken at once.
 const CHUNK: u32 = 64;
+/// Where all handlers are ready at once, a turn goes on for so many chunks or so long: less, and runtimes wake idle
+/// threads for nothing; more, and other tasks wait.
+const TURN: (u32, Duration) = (16, Duration::from_micros(100));
 /// Records in aftercare at which a lane takes no more.
 const MAX_TENDED: usize = 1_000;
 /// From so many records on a chunk gets a reference count of its own.
@@ -283,19 +287,28 @@ where
             this.tended(tended);
             ended += 1;
         }
-        let free = this.free() as u32;
-        let want = match free {
-            0 => 0,
-            _ if this.ready_at_once => CHUNK,
-            _ => free.min(CHUNK),
-        };
-        match this.shared.exchange(this.index, &mut this.done, &mut this.back, want, &mut this.work, cx) {
-            Next::Run => this.run_chunk(cx),
-            Next::End if this.running.is_empty() && this.tending.is_empty() => return Poll::Ready(()),
-            Next::End | Next::Wait if ended < CHUNK => return Poll::Pending,
-            Next::End | Next::Wait => {}
+        let (mut chunks, began) = (0, this.env.now());
+        loop {
+            let free = this.free() as u32;
+            let want = match free {
+                0 => 0,
+                _ if this.ready_at_once => CHUNK,
+                _ => free.min(CHUNK),
+            };
+            match this.shared.exchange(this.index, &mut this.done, &mut this.back, want, &mut this.work, cx) {
+                Next::Run => this.run_chunk(cx),
+                Next::End if this.running.is_empty() && this.tending.is_empty() => return Poll::Ready(()),
+                Next::End | Next::Wait if ended < CHUNK => return Poll::Pending,
+                Next::End | Next::Wait => break,
+            }
+            chunks += 1;
+            // A handler whose budget is used up waits for the next turn, however much is there for it.
+            let goes_on = this.ready_at_once && tokio::task::coop::has_budget_remaining();
+            if !goes_on || chunks == TURN.0 || this.env.now() - began >= TURN.1 {
+                break;
+            }
         }
-        // Other tasks get their turn between two chunks.
+        // Other tasks get their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
