@@ -11,6 +11,9 @@ const SLOW: Duration = Duration::from_millis(8);
 /// one that was there sooner for smaller ones.
 const FAST: Duration = Duration::from_millis(3);
 
+/// So many answers of every broker, and of one more, are read ahead.
+const AHEAD: i64 = 4;
+
 #[derive(Debug)]
 pub(super) struct Pace {
     limit: usize,
@@ -26,6 +29,13 @@ impl Pace {
     /// Bytes to ask for next.
     pub(super) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Bytes that `sources` brokers' answers may have ahead of the readers: some answers each, so that nobody waits for the
+    /// next one, and not much more, for what waits longer leaves the processor's caches.
+    pub(super) fn ahead(&self, sources: i64) -> i64 {
+        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        limit.saturating_mul(AHEAD).saturating_mul(sources.saturating_add(1))
     }
 
     /// For an answer of so many bytes was waited so long, with nothing else to do.

@@ -279,9 +279,14 @@ impl Source {
         }
     }
 
+    /// How many share the budget.
+    fn sources(&self) -> i64 {
+        self.common.sources.load(Ordering::Acquire).max(1) as i64
+    }
+
     async fn reserve(&mut self, arrived: &mut Arrived) -> Result<Reservation, Gone> {
         let budget = self.common.budget.clone();
-        let sources = self.common.sources.load(Ordering::Acquire).max(1) as i64;
+        let sources = self.sources();
         let most = i64::try_from(self.pace.limit()).unwrap_or(i64::MAX);
         // Two answers per source: one being handled, one on its way.
         let want = (budget.capacity() / (2 * sources)).clamp(1, most);
@@ -319,6 +324,7 @@ impl Source {
                 let bytes = bytes_of(&response);
                 let waited = self.common.cluster.env().now().saturating_duration_since(idle_since);
                 self.pace.answered(usize::try_from(bytes).unwrap_or_default(), waited);
+                self.table.set_ahead(self.pace.ahead(self.sources()));
                 let charge = Arc::new(reservation.settle(bytes));
                 let work = self.take_in(response, sent, wait).await?;
                 Ok(Arrived { work, charge: Some(charge) })

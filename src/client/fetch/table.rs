@@ -48,6 +48,8 @@ pub(super) struct Table {
     budget: Budget,
     /// The most one partition may be raised to.
     max_bytes: i32,
+    /// Bytes that are read ahead of the readers, as long as these are not slow one by one.
+    ahead: i64,
     readings: BTreeMap<u64, Reading>,
     by_slot: Vec<Option<u64>>,
     backing_off: BTreeSet<(Instant, u64)>,
@@ -64,6 +66,7 @@ impl Table {
         Self {
             session: Session::default(),
             isolation,
+            ahead: budget.capacity(),
             budget,
             max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
             readings: BTreeMap::new(),
@@ -73,6 +76,11 @@ impl Table {
             fresh: false,
             express: BTreeMap::new(),
         }
+    }
+
+    /// How many bytes may be read ahead from now on.
+    pub(super) fn set_ahead(&mut self, bytes: i64) {
+        self.ahead = bytes;
     }
 
     /// Takes a partition over.
@@ -116,7 +124,7 @@ impl Table {
             LinkState::Running if reading.not_before.is_some_and(|t| t > now) => self.unwant(id),
             LinkState::Running => {
                 let (link, held) = (reading.link.clone(), reading.link.held());
-                if held > 0 && held > self.budget.unheld() {
+                if held > 0 && held > self.budget.unheld(self.ahead) {
                     self.unwant(id);
                     self.restless = true;
                     link.nudge_at(held / 2);
