@@ -61,7 +61,8 @@ struct Detached {
 impl Message {
     pub(crate) fn new(record: Record<FetchedBatch>) -> Self {
         // A message with our id has our form; nearly all payloads of others are ruled out without parsing.
-        let is_ours = record.headers().any(|(name, value)| name == envelope::ID_HEADER.as_bytes() && value.is_some());
+        let is_id = |(name, value): (&[u8], Option<&[u8]>)| name == envelope::ID_HEADER.as_bytes() && value.is_some();
+        let is_ours = record.has_headers() && record.headers().any(is_id);
         let go = if is_ours { None } else { record.value().and_then(envelope::recognise_go) };
         Self { source: Source::Record(record), go: go.map(Arc::new) }
     }

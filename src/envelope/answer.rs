@@ -74,6 +74,7 @@ impl Wishes {
     /// Whether a value may be a Go envelope that asks for something, from a look at its end, where Go writes the wishes.
     pub(crate) fn may_be_in_go(value: &[u8]) -> bool {
         value.first() == Some(&b'{')
+            && ends_in_a_truth(value)
             && match value.last_chunk() {
                 Some(end) => ends_with_true(end),
                 None => value.windows(4).any(|word| word == b"true"),
@@ -83,6 +84,11 @@ impl Wishes {
     pub(crate) fn is_empty(&self) -> bool {
         self.receipt.is_none() && self.errors.is_none()
     }
+}
+
+/// Whether the last thing in an object may be `true` or `false`.
+fn ends_in_a_truth(value: &[u8]) -> bool {
+    value.trim_ascii_end().strip_suffix(b"}").is_some_and(|inside| inside.trim_ascii_end().ends_with(b"e"))
 }
 
 /// More than the wishes take. For every message's payload comes through here, without branches and in whole vectors.

@@ -12,6 +12,7 @@ use super::testkit::{TestBlock, batch_of};
 use super::tracker::{Inherited, Offsets, Tracker};
 use crate::client::types::{AssignmentEpoch, TopicId, TopicPartition};
 use crate::env::lock;
+use crate::wire::records::Cursor;
 
 type Prepare = Box<dyn FnMut() -> Box<dyn FnOnce()>>;
 
@@ -81,6 +82,7 @@ fn hand_out(scheduler: &mut Scheduler<TestBlock>, work: &mut Work<TestBlock>) {
             key,
             end: End::Finished,
             tended: false,
+            after: Cursor::default(),
         };
         while let Some(run) = work.runs.pop_front() {
             scheduler.complete(done(run.part, run.seq, run.index, run.count, None));

@@ -17,6 +17,7 @@ use super::passing::Refusals;
 use super::record::{Assignment, Record};
 use super::scheduler::{Done, End, PartId};
 use crate::client::retry::Backoff;
+use crate::wire::records::Cursor;
 use crate::{Error, Result};
 
 /// A box for one handler at a time, used again and again.
@@ -37,7 +38,7 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn done(self, end: End) -> Done {
         let Self { part, seq, index, key } = self;
-        Done { part, seq, index, count: 1, key, end, tended: false }
+        Done { part, seq, index, count: 1, key, end, tended: false, after: Cursor::default() }
     }
 }
 

@@ -129,7 +129,8 @@ where
             _ => Arc::new(Origin { block: run.origin.block.clone(), assignment: run.origin.assignment.clone() }),
         };
         let Run { part, seq, index, .. } = run;
-        let mut done = Done { part, seq, index, count: 0, key: None, end: End::Finished, tended: false };
+        let after = run.at;
+        let mut done = Done { part, seq, index, count: 0, key: None, end: End::Finished, tended: false, after };
         while run.count > 0 {
             if self.is_closed(&origin) {
                 break;
@@ -147,7 +148,7 @@ where
             run.count -= 1;
             match self.start(&origin, self.first(&origin, view), ticket, None, cx) {
                 Some(End::Finished) => {
-                    done.count += 1;
+                    (done.count, done.after) = (done.count + 1, run.at);
                     continue;
                 }
                 Some(end) => self.done.push(ticket.done(end)),

@@ -49,6 +49,10 @@ struct Queued<B> {
     origin: Arc<Origin<B>>,
     seq: u64,
     count: u32,
+    /// Records handed out, in runs.
+    out: u32,
+    /// Before one of them, or behind the last: whoever ran them says how far they reach, and only where that is not known
+    /// in time it is looked for.
     at: Cursor,
     /// The cursor's index of the block's first record.
     from: u32,
@@ -143,7 +147,7 @@ impl<B: Block> Part<B> {
             let at = block.start();
             self.queued += u64::from(count - done);
             let origin = Arc::new(Origin { block, assignment: self.assignment.clone() });
-            self.queue.push_back(Queued { origin, seq, count, at, from: at.index, patchy: done > 0 });
+            self.queue.push_back(Queued { origin, seq, count, out: 0, at, from: at.index, patchy: done > 0 });
         }
         self.tracker.advance(next_offset);
         if self.inherited.runs.last().is_some_and(|r| r.1 <= next_offset) {
@@ -263,11 +267,14 @@ impl<B: Block> Part<B> {
     fn next_run(&mut self, id: PartId, max: u32) -> Option<Run<B>> {
         let max = if self.assignment.delayed.is_some() { 1 } else { max };
         loop {
-            let front = self.queue.front_mut()?;
-            let mut index = front.at.index - front.from;
-            let mut left = front.count - index;
+            let front = self.queue.front()?;
             let (origin, seq, of, patchy) = (front.origin.clone(), front.seq, front.count, front.patchy);
-            let mut at = front.at;
+            let (mut at, from, mut index) = (front.at, front.from, front.out);
+            let mut left = of - index;
+            let unknown = index - (at.index - from);
+            if !self.skip(&origin, &mut at, unknown) {
+                return None;
+            }
             if patchy {
                 match self.tracker.unfinished(seq, index) {
                     Some((first, n)) => {
@@ -286,19 +293,13 @@ impl<B: Block> Part<B> {
                 return None;
             }
             let count = left.min(max);
-            let mut next = at;
             let taken = index + count;
             // Nor may a block stay for the sake of records that are finished: nobody would come for them, and its bytes
             // might be what the fetcher waits for.
             if taken == of || (patchy && self.tracker.unfinished(seq, taken).is_none()) {
                 self.queue.pop_front();
-            } else {
-                if !self.skip(&origin, &mut next, count) {
-                    return None;
-                }
-                if let Some(front) = self.queue.front_mut() {
-                    front.at = next;
-                }
+            } else if let Some(front) = self.queue.front_mut() {
+                (front.at, front.out) = (at, taken);
             }
             return Some(Run { part: id, origin, seq, index, count, at });
         }
@@ -389,6 +390,12 @@ impl<B: Block> Part<B> {
         }
         if let Some(key) = done.key {
             self.keys.release(key);
+        }
+        if let Some(front) = self.queue.front_mut()
+            && front.seq == done.seq
+            && done.after.index > front.at.index
+        {
+            front.at = done.after;
         }
     }
 

@@ -206,6 +206,10 @@ impl<B: Block> Record<B> {
         Some(self.origin.block.batch().data().slice(range.start as usize..range.end as usize))
     }
 
+    pub(crate) fn has_headers(&self) -> bool {
+        self.view.headers_count > 0
+    }
+
     /// In their order, repeated names and all.
     pub(crate) fn headers(&self) -> HeaderIter<'_> {
         self.origin.block.batch().headers(&self.view)

@@ -77,6 +77,8 @@ pub(crate) struct Done {
     pub(crate) end: End,
     /// [`End::Tended`] came before this.
     pub(crate) tended: bool,
+    /// Behind them in their block, if that is known; else before its first record.
+    pub(crate) after: Cursor,
 }
 
 /// How they ended.
@@ -507,7 +509,16 @@ mod tests {
         let mut work = Work::default();
         scheduler.take(2, &mut work);
         scheduler.take_signal();
-        scheduler.complete(Done { part: id, seq: 0, index: 0, count: 1, key: None, end: End::Held, tended: false });
+        scheduler.complete(Done {
+            part: id,
+            seq: 0,
+            index: 0,
+            count: 1,
+            key: None,
+            end: End::Held,
+            tended: false,
+            after: Cursor::default(),
+        });
         assert!(scheduler.take_signal());
         assert!(!scheduler.take_signal());
         assert!(scheduler.take_alarm());
@@ -528,7 +539,16 @@ mod tests {
                 let runs = work.runs.drain(..).map(|r| (r.seq, r.index, r.count, None));
                 let items = work.items.drain(..).map(|i| (i.seq, i.index, 1, i.key));
                 for (seq, index, count, key) in runs.chain(items).collect::<Vec<_>>() {
-                    scheduler.complete(Done { part: id, seq, index, count, key, end: End::Finished, tended: false });
+                    scheduler.complete(Done {
+                        part: id,
+                        seq,
+                        index,
+                        count,
+                        key,
+                        end: End::Finished,
+                        tended: false,
+                        after: Cursor::default(),
+                    });
                 }
             }
             assert_eq!(scheduler.watermark(id), Some(5));
@@ -556,7 +576,16 @@ mod tests {
                 let runs = work.runs.drain(..).map(|r| (r.part, r.seq, r.index, r.count, None));
                 let items = work.items.drain(..).map(|i| (i.part, i.seq, i.index, 1, i.key));
                 for (part, seq, index, count, key) in runs.chain(items).collect::<Vec<_>>() {
-                    scheduler.complete(Done { part, seq, index, count, key, end: End::Finished, tended: false });
+                    scheduler.complete(Done {
+                        part,
+                        seq,
+                        index,
+                        count,
+                        key,
+                        end: End::Finished,
+                        tended: false,
+                        after: Cursor::default(),
+                    });
                 }
                 taken
             };

@@ -149,7 +149,7 @@ impl fmt::Debug for Responder {
 impl Aftercare<FetchedBatch> for Responder {
     fn concerns(&self, record: &Record<FetchedBatch>) -> bool {
         self.publish_errors
-            || !Wishes::of_headers(record.headers()).is_empty()
+            || (record.has_headers() && !Wishes::of_headers(record.headers()).is_empty())
             || record.value().is_some_and(Wishes::may_be_in_go)
     }
 

@@ -119,10 +119,19 @@ impl Handling {
     {
         async move {
             let mut handler = pin!(handler);
-            let result = std::future::poll_fn(|cx| self.within(|| handler.as_mut().poll(cx))).await;
-            self.end(result.as_ref().err().map(type_of));
+            let result = match self.traced {
+                Some(_) => std::future::poll_fn(|cx| self.within(|| handler.as_mut().poll(cx))).await,
+                None => handler.await,
+            };
+            if self.is_wanted() {
+                self.end(result.as_ref().err().map(type_of));
+            }
             result.map_err(HandlerError::new)
         }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.traced.is_some() || self.timed.is_some()
     }
 
     fn end(&mut self, error: Option<&'static str>) {
@@ -140,7 +149,7 @@ impl Handling {
 /// It did not come to its end: a panic, or nobody waits for it any more.
 impl Drop for Handling {
     fn drop(&mut self) {
-        if self.traced.is_some() || self.timed.is_some() {
+        if self.is_wanted() {
             self.end(Some(if std::thread::panicking() { "panic" } else { "cancelled" }));
         }
     }
