@@ -1,7 +1,10 @@
 //! Sends as fast as the cluster acknowledges, or at a rate: record i to partition i mod partitions, or by key.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::measure::{Measured, Stopwatch, while_it_moves};
@@ -36,8 +39,8 @@ async fn send_all(
     watch: &Stopwatch,
 ) -> Result<()> {
     let window = bench.window() as usize;
-    let mut pending: VecDeque<Delivery> = VecDeque::with_capacity(window.min(1 << 20));
     let partitions = i64::from(bench.partitions);
+    let mut pending = Pending::default();
     for i in 0..bench.messages {
         if let Some(rate) = bench.args.rate {
             let due = Duration::from_secs_f64(i as f64 / rate);
@@ -45,22 +48,56 @@ async fn send_all(
                 tokio::time::sleep(early).await;
             }
         }
-        if pending.len() >= window
-            && let Some(oldest) = pending.pop_front()
-        {
-            oldest.await?;
-            acknowledged.fetch_add(1, Ordering::Relaxed);
+        while pending.count >= window {
+            acknowledged.fetch_add(pending.settled().await?, Ordering::Relaxed);
         }
         let message = topic.send(&values[i as usize % values.len()]);
         let message = match keys.get(i as usize % keys.len().max(1)) {
             Some(key) => message.key(key),
             None => message.partition((i as i64 % partitions) as i32),
         };
-        pending.push_back(message.enqueue().await?);
+        pending.push(message.enqueue().await?);
     }
-    for delivery in pending {
-        delivery.await?;
-        acknowledged.fetch_add(1, Ordering::Relaxed);
+    while pending.count > 0 {
+        acknowledged.fetch_add(pending.settled().await?, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Unacknowledged messages. Those of one partition are acknowledged in their order, those of two in any.
+#[derive(Default)]
+struct Pending {
+    by_partition: Vec<VecDeque<Delivery>>,
+    count: usize,
+}
+
+impl Pending {
+    fn push(&mut self, delivery: Delivery) {
+        let partition = usize::try_from(delivery.partition()).unwrap_or_default();
+        if self.by_partition.len() <= partition {
+            self.by_partition.resize_with(partition + 1, VecDeque::new);
+        }
+        self.by_partition[partition].push_back(delivery);
+        self.count += 1;
+    }
+
+    /// Waits until some are acknowledged: how many.
+    async fn settled(&mut self) -> Result<u64> {
+        std::future::poll_fn(|cx| {
+            let mut settled = 0;
+            for of_one in &mut self.by_partition {
+                while let Some(oldest) = of_one.front_mut() {
+                    match Pin::new(oldest).poll(cx) {
+                        Poll::Ready(Ok(_)) => settled += 1,
+                        Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                        Poll::Pending => break,
+                    }
+                    of_one.pop_front();
+                }
+            }
+            self.count -= settled as usize;
+            if settled > 0 { Poll::Ready(Ok(settled)) } else { Poll::Pending }
+        })
+        .await
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// A shared pool of bytes; cheap to clone.
 #[derive(Clone)]
@@ -45,10 +46,15 @@ impl Budget {
         self.0.free.load(Ordering::Acquire)
     }
 
-    /// What data that has arrived leaves over of `ahead` bytes: a partition that holds more than this is slow (the dynamic
+    /// The next time that bytes are given back.
+    pub(crate) fn freed(&self) -> Notified<'_> {
+        self.0.freed.notified()
+    }
+
+    /// What data that has arrived leaves over of `share` bytes: a partition that holds more than this is slow (the dynamic
     /// threshold of switch buffers: `n` slow partitions get 1/(n+1) each and the last share stays for the others).
-    pub(crate) fn unheld(&self, ahead: i64) -> i64 {
-        ahead.min(self.0.capacity) - self.0.held.load(Ordering::Acquire)
+    pub(crate) fn unheld(&self, share: i64) -> i64 {
+        share.min(self.0.capacity) - self.0.held.load(Ordering::Acquire)
     }
 
     /// Reserves at most `want` bytes, or nothing when fewer than `least` are free.

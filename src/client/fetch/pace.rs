@@ -11,9 +11,6 @@ const SLOW: Duration = Duration::from_millis(8);
 /// one that was there sooner for smaller ones.
 const FAST: Duration = Duration::from_millis(3);
 
-/// So many answers of every broker, and of one more, are read ahead.
-const AHEAD: i64 = 4;
-
 #[derive(Debug)]
 pub(super) struct Pace {
     limit: usize,
@@ -31,11 +28,10 @@ impl Pace {
         self.limit
     }
 
-    /// Bytes that `sources` brokers' answers may have ahead of the readers: some answers each, so that nobody waits for the
-    /// next one, and not much more, for what waits longer leaves the processor's caches.
-    pub(super) fn ahead(&self, sources: i64) -> i64 {
-        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
-        limit.saturating_mul(AHEAD).saturating_mul(sources.saturating_add(1))
+    /// Bytes that readers may have before the next answer is asked for, if each of them has some: an answer that is
+    /// handled and one to go on with. What waits longer leaves the processor's caches.
+    pub(super) fn ahead(&self) -> i64 {
+        i64::try_from(self.limit).unwrap_or(i64::MAX).saturating_mul(2)
     }
 
     /// For an answer of so many bytes was waited so long, with nothing else to do.

@@ -35,6 +35,8 @@ const LEAST: i64 = 1 << 20;
 
 /// A partition that keeps frames of more than this part of the budget in memory gets copies from then on.
 const MAX_PINNED: i64 = 8;
+/// What slow partitions may share, as a multiple of what is read ahead.
+const SLOW: i64 = 4;
 /// A partition that comes does not wait longer than this behind the request under way.
 const WORTH_WAITING: Duration = Duration::from_millis(30);
 
@@ -142,6 +144,7 @@ impl Source {
                 self.rest().await?;
                 continue;
             }
+            self.hold_back(&mut arrived).await?;
             let flight = self.send(&mut arrived).await?;
             self.open(std::mem::take(&mut arrived)).await;
             if let Some(flight) = flight {
@@ -225,6 +228,28 @@ impl Source {
         let env = self.common.cluster.env().clone();
         let pause = env.random(|rng| self.backoff.next(rng));
         self.meanwhile(env.sleep(pause)).await
+    }
+
+    /// Waits until the readers need more: enough of what was read ahead is gone, or one of them has nothing left.
+    async fn hold_back(&mut self, arrived: &mut Arrived) -> Result<(), Gone> {
+        let (budget, ahead) = (self.common.budget.clone(), self.pace.ahead());
+        if self.table.lead() <= ahead {
+            return Ok(());
+        }
+        self.open(std::mem::take(arrived)).await;
+        loop {
+            let mut freed = pin!(budget.freed());
+            freed.as_mut().enable();
+            self.table.tell_when_hungry();
+            if self.table.lead() <= ahead {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => order.map(|o| self.obey(o)).ok_or(Gone)?,
+                () = freed => {}
+            }
+        }
     }
 
     /// Sends the next Fetch. Whenever that has to wait, what has arrived is opened first: it may be what holds the
@@ -324,7 +349,7 @@ impl Source {
                 let bytes = bytes_of(&response);
                 let waited = self.common.cluster.env().now().saturating_duration_since(idle_since);
                 self.pace.answered(usize::try_from(bytes).unwrap_or_default(), waited);
-                self.table.set_ahead(self.pace.ahead(self.sources()));
+                self.table.set_share(self.pace.ahead().saturating_mul(SLOW * self.sources()));
                 let charge = Arc::new(reservation.settle(bytes));
                 let work = self.take_in(response, sent, wait).await?;
                 Ok(Arrived { work, charge: Some(charge) })

@@ -48,8 +48,8 @@ pub(super) struct Table {
     budget: Budget,
     /// The most one partition may be raised to.
     max_bytes: i32,
-    /// Bytes that are read ahead of the readers, as long as these are not slow one by one.
-    ahead: i64,
+    /// Bytes that slow partitions share.
+    share: i64,
     readings: BTreeMap<u64, Reading>,
     by_slot: Vec<Option<u64>>,
     backing_off: BTreeSet<(Instant, u64)>,
@@ -66,7 +66,7 @@ impl Table {
         Self {
             session: Session::default(),
             isolation,
-            ahead: budget.capacity(),
+            share: budget.capacity(),
             budget,
             max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
             readings: BTreeMap::new(),
@@ -78,9 +78,9 @@ impl Table {
         }
     }
 
-    /// How many bytes may be read ahead from now on.
-    pub(super) fn set_ahead(&mut self, bytes: i64) {
-        self.ahead = bytes;
+    /// How many bytes slow partitions share from now on.
+    pub(super) fn set_share(&mut self, bytes: i64) {
+        self.share = bytes;
     }
 
     /// Takes a partition over.
@@ -124,7 +124,7 @@ impl Table {
             LinkState::Running if reading.not_before.is_some_and(|t| t > now) => self.unwant(id),
             LinkState::Running => {
                 let (link, held) = (reading.link.clone(), reading.link.held());
-                if held > 0 && held > self.budget.unheld(self.ahead) {
+                if held > 0 && held > self.budget.unheld(self.share) {
                     self.unwant(id);
                     self.restless = true;
                     link.nudge_at(held / 2);
@@ -185,6 +185,27 @@ impl Table {
                 self.refresh(id, now);
             }
         }
+    }
+
+    /// Bytes that the readers of what is to be fetched have; 0 if one of them has none.
+    pub(super) fn lead(&self) -> i64 {
+        let mut lead = 0;
+        for held in self.fetched().map(|reading| reading.link.held()) {
+            if held == 0 {
+                return 0;
+            }
+            lead += held;
+        }
+        lead
+    }
+
+    /// Has each of them nudge when it has nothing left.
+    pub(super) fn tell_when_hungry(&self) {
+        self.fetched().for_each(|reading| reading.link.nudge_at(0));
+    }
+
+    fn fetched(&self) -> impl Iterator<Item = &Reading> {
+        self.readings.values().filter(|reading| reading.slot.is_some())
     }
 
     /// Nothing is to be fetched now.
