@@ -299,7 +299,8 @@ where
             match this.shared.exchange(this.index, &mut this.done, &mut this.back, want, &mut this.work, cx) {
                 Next::Run => this.run_chunk(cx),
                 Next::End if this.running.is_empty() && this.tending.is_empty() => return Poll::Ready(()),
-                Next::End | Next::Wait if ended < CHUNK => return Poll::Pending,
+                // What a chunk has left behind is polled before this waits.
+                Next::End | Next::Wait if ended < CHUNK && chunks == 0 => return Poll::Pending,
                 Next::End | Next::Wait => break,
             }
             chunks += 1;

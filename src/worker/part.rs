@@ -284,7 +284,7 @@ impl<B: Block> Part<B> {
                         (index, left) = (first, n);
                     }
                     None => {
-                        self.queue.pop_front();
+                        self.pop_front();
                         continue;
                     }
                 }
@@ -297,11 +297,18 @@ impl<B: Block> Part<B> {
             // Nor may a block stay for the sake of records that are finished: nobody would come for them, and its bytes
             // might be what the fetcher waits for.
             if taken == of || (patchy && self.tracker.unfinished(seq, taken).is_none()) {
-                self.queue.pop_front();
+                self.pop_front();
             } else if let Some(front) = self.queue.front_mut() {
                 (front.at, front.out) = (at, taken);
             }
             return Some(Run { part: id, origin, seq, index, count, at });
+        }
+    }
+
+    /// The front block's records have been handed out.
+    fn pop_front(&mut self) {
+        if let Some(front) = self.queue.pop_front() {
+            front.origin.block.read();
         }
     }
 
@@ -330,7 +337,7 @@ impl<B: Block> Part<B> {
             let Some(front) = self.queue.front_mut() else { break };
             let index = front.at.index - front.from;
             if index >= front.count {
-                self.queue.pop_front();
+                self.pop_front();
                 continue;
             }
             let (at, finished) = (front.at, front.patchy && self.tracker.is_finished(front.seq, index));

@@ -21,6 +21,8 @@ pub(crate) trait Block: Send + Sync + 'static {
     fn start(&self) -> Cursor;
     /// Records from `start` on.
     fn count(&self) -> u32;
+    /// All of them have been handed out.
+    fn read(&self) {}
 }
 
 impl Block for FetchedBatch {
@@ -34,6 +36,10 @@ impl Block for FetchedBatch {
 
     fn count(&self) -> u32 {
         self.count
+    }
+
+    fn read(&self) {
+        self.lease.read();
     }
 }
 

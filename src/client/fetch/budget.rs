@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 /// A shared pool of bytes; cheap to clone.
 #[derive(Clone)]
@@ -46,15 +45,10 @@ impl Budget {
         self.0.free.load(Ordering::Acquire)
     }
 
-    /// The next time that bytes are given back.
-    pub(crate) fn freed(&self) -> Notified<'_> {
-        self.0.freed.notified()
-    }
-
-    /// What data that has arrived leaves over of `share` bytes: a partition that holds more than this is slow (the dynamic
-    /// threshold of switch buffers: `n` slow partitions get 1/(n+1) each and the last share stays for the others).
-    pub(crate) fn unheld(&self, share: i64) -> i64 {
-        share.min(self.0.capacity) - self.0.held.load(Ordering::Acquire)
+    /// What data that has arrived leaves over: a partition that holds more than this is slow (the dynamic
+    /// threshold of switch buffers: `n` slow partitions get 1/(n+1) of the memory each and the last share stays for the others).
+    pub(crate) fn unheld(&self) -> i64 {
+        self.0.capacity - self.0.held.load(Ordering::Acquire)
     }
 
     /// Reserves at most `want` bytes, or nothing when fewer than `least` are free.
@@ -184,14 +178,14 @@ mod tests {
     fn what_did_not_arrive_is_free_at_once_and_the_rest_when_the_buffer_drops() {
         let budget = Budget::new(1000);
         let reservation = budget.try_reserve(1, 600).unwrap();
-        assert_eq!((budget.free(), budget.unheld(i64::MAX)), (400, 1000));
+        assert_eq!((budget.free(), budget.unheld()), (400, 1000));
         let charge = Arc::new(reservation.settle(200));
-        assert_eq!((budget.free(), budget.unheld(i64::MAX)), (800, 800));
+        assert_eq!((budget.free(), budget.unheld()), (800, 800));
         let other = charge.clone();
         drop(charge);
         assert_eq!(budget.free(), 800, "another batch of the frame is alive");
         drop(other);
-        assert_eq!((budget.free(), budget.unheld(i64::MAX)), (1000, 1000));
+        assert_eq!((budget.free(), budget.unheld()), (1000, 1000));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::budget::Charge;
 use super::fetcher::Command;
+use super::lead::Lead;
 use crate::client::types::{AssignmentEpoch, Isolation, TopicPartition};
 use crate::env::lock;
 use crate::error::Error;
@@ -160,10 +161,14 @@ pub(crate) struct Link {
     queue: Mutex<Queue>,
     /// Bytes of this partition in memory, delivered or not.
     held: AtomicI64,
+    /// Those of them that its reader has not come to yet.
+    unread: AtomicI64,
     /// Bytes of the frames that this partition's batches keep in memory, other partitions' parts included.
     pinned: AtomicI64,
     /// The source waits for `held` to fall to this; −1: it does not wait.
     resume_at: AtomicI64,
+    /// The source waits for nothing to be unread.
+    watched: AtomicBool,
     /// A nudge is on its way to the owner.
     nudged: AtomicBool,
 }
@@ -185,8 +190,9 @@ impl Link {
         owner: mpsc::WeakUnboundedSender<Command>,
     ) -> Arc<Self> {
         let queue = Mutex::new(Queue { state: LinkState::Running, events: VecDeque::new(), listed: false });
-        let (held, pinned, resume_at) = (AtomicI64::new(0), AtomicI64::new(0), AtomicI64::new(-1));
-        Arc::new(Self { id, tp, epoch, out, owner, queue, held, pinned, resume_at, nudged: AtomicBool::new(false) })
+        let (held, unread, pinned) = Default::default();
+        let (watched, nudged, resume_at) = (AtomicBool::new(false), AtomicBool::new(false), AtomicI64::new(-1));
+        Arc::new(Self { id, tp, epoch, out, owner, queue, held, unread, pinned, resume_at, watched, nudged })
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -214,6 +220,10 @@ impl Link {
         self.held.load(Ordering::Acquire)
     }
 
+    pub(in crate::client) fn unread(&self) -> i64 {
+        self.unread.load(Ordering::Acquire)
+    }
+
     /// Nudges the owner when no more than `bytes` are held; at once if that is so already.
     pub(in crate::client) fn nudge_at(self: &Arc<Self>, bytes: i64) {
         self.resume_at.store(bytes, Ordering::SeqCst);
@@ -222,6 +232,18 @@ impl Link {
 
     fn nudge_if_low(self: &Arc<Self>, held: i64) {
         if held <= self.resume_at.load(Ordering::SeqCst) && self.resume_at.swap(-1, Ordering::SeqCst) >= 0 {
+            self.nudge();
+        }
+    }
+
+    /// Nudges the owner when the reader has come to everything; at once if that is so already.
+    pub(super) fn nudge_when_hungry(self: &Arc<Self>) {
+        self.watched.store(true, Ordering::SeqCst);
+        self.nudge_if_hungry(self.unread.load(Ordering::SeqCst));
+    }
+
+    fn nudge_if_hungry(self: &Arc<Self>, unread: i64) {
+        if unread == 0 && self.watched.swap(false, Ordering::SeqCst) {
             self.nudge();
         }
     }
@@ -253,11 +275,14 @@ impl Link {
     }
 
     /// Counts bytes as this link's until the lease drops. `memory` is what pays for them until then, if that is not the
-    /// caller's business.
-    pub(in crate::client) fn lease(self: &Arc<Self>, bytes: usize, memory: Memory) -> Lease {
+    /// caller's business; `lead` is that of the source they came from.
+    pub(in crate::client) fn lease(self: &Arc<Self>, bytes: usize, memory: Memory, lead: &Arc<Lead>) -> Lease {
         let bytes = bytes as i64;
         self.held.fetch_add(bytes, Ordering::AcqRel);
-        Lease(Some(Leased { link: self.clone(), bytes, _memory: memory }))
+        self.unread.fetch_add(bytes, Ordering::AcqRel);
+        lead.add(bytes);
+        let (unread, lead) = (AtomicBool::new(true), lead.clone());
+        Lease(Some(Leased { link: self.clone(), bytes, unread, lead, _memory: memory }))
     }
 
     /// Queues progress. Dropped silently when detached.
@@ -334,6 +359,9 @@ pub(crate) struct Lease(Option<Leased>);
 struct Leased {
     link: Arc<Link>,
     bytes: i64,
+    /// Its reader has not come to it yet.
+    unread: AtomicBool,
+    lead: Arc<Lead>,
     _memory: Memory,
 }
 
@@ -366,8 +394,26 @@ impl fmt::Debug for Lease {
     }
 }
 
+impl Lease {
+    /// The reader has come to it, and may keep it for as long as it likes.
+    pub(crate) fn read(&self) {
+        self.0.iter().for_each(Leased::read);
+    }
+}
+
+impl Leased {
+    fn read(&self) {
+        if self.unread.swap(false, Ordering::AcqRel) {
+            let unread = self.link.unread.fetch_sub(self.bytes, Ordering::SeqCst) - self.bytes;
+            self.link.nudge_if_hungry(unread);
+            self.lead.read(self.bytes);
+        }
+    }
+}
+
 impl Drop for Leased {
     fn drop(&mut self) {
+        self.read();
         let held = self.link.held.fetch_sub(self.bytes, Ordering::SeqCst) - self.bytes;
         self.link.nudge_if_low(held);
     }

@@ -6,6 +6,7 @@ mod budget;
 mod config;
 mod delivery;
 mod fetcher;
+mod lead;
 mod lookup;
 mod pace;
 mod parse;

@@ -35,8 +35,6 @@ const LEAST: i64 = 1 << 20;
 
 /// A partition that keeps frames of more than this part of the budget in memory gets copies from then on.
 const MAX_PINNED: i64 = 8;
-/// What slow partitions may share, as a multiple of what is read ahead.
-const SLOW: i64 = 4;
 /// A partition that comes does not wait longer than this behind the request under way.
 const WORTH_WAITING: Duration = Duration::from_millis(30);
 
@@ -209,18 +207,22 @@ impl Source {
 
     /// Nothing to fetch: waits for an order or the end of a partition's backoff.
     async fn rest(&mut self) -> Result<(), Gone> {
-        let env = self.common.cluster.env().clone();
-        let wake = self.table.next_wake();
-        let alarm = async {
-            match wake {
-                Some(at) => env.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        let alarm = self.alarm();
         tokio::select! {
             biased;
             order = self.orders.recv() => order.map(|o| self.obey(o)).ok_or(Gone),
             () = alarm => Ok(()),
+        }
+    }
+
+    /// The end of a partition's backoff.
+    fn alarm(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (env, wake) = (self.common.cluster.env().clone(), self.table.next_wake());
+        async move {
+            match wake {
+                Some(at) => env.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
         }
     }
 
@@ -230,24 +232,27 @@ impl Source {
         self.meanwhile(env.sleep(pause)).await
     }
 
-    /// Waits until the readers need more: enough of what was read ahead is gone, or one of them has nothing left.
+    /// Waits until the readers need more: they have come to most of what was read ahead, or one of them to all of it.
     async fn hold_back(&mut self, arrived: &mut Arrived) -> Result<(), Gone> {
-        let (budget, ahead) = (self.common.budget.clone(), self.pace.ahead());
-        if self.table.lead() <= ahead {
+        let ahead = self.pace.ahead();
+        if self.table.unread() <= ahead {
             return Ok(());
         }
         self.open(std::mem::take(arrived)).await;
+        let lead = self.table.lead().clone();
         loop {
-            let mut freed = pin!(budget.freed());
-            freed.as_mut().enable();
             self.table.tell_when_hungry();
-            if self.table.lead() <= ahead {
+            let excess = self.table.unread() - ahead;
+            if excess <= 0 {
                 return Ok(());
             }
+            lead.wait_for(excess);
+            let alarm = self.alarm();
             tokio::select! {
                 biased;
                 order = self.orders.recv() => order.map(|o| self.obey(o)).ok_or(Gone)?,
-                () = freed => {}
+                () = lead.fallen() => {}
+                () = alarm => self.table.wake(self.common.cluster.env().now()),
             }
         }
     }
@@ -349,7 +354,6 @@ impl Source {
                 let bytes = bytes_of(&response);
                 let waited = self.common.cluster.env().now().saturating_duration_since(idle_since);
                 self.pace.answered(usize::try_from(bytes).unwrap_or_default(), waited);
-                self.table.set_share(self.pace.ahead().saturating_mul(SLOW * self.sources()));
                 let charge = Arc::new(reservation.settle(bytes));
                 let work = self.take_in(response, sent, wait).await?;
                 Ok(Arrived { work, charge: Some(charge) })
@@ -533,7 +537,7 @@ impl Source {
             batch: opened.batch,
             start: opened.start,
             count: opened.count,
-            lease: work.link.lease(bytes, memory),
+            lease: work.link.lease(bytes, memory, self.table.lead()),
         })))
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::delivery::{FetchFault, Lease, Link, LinkState, Memory};
+use super::lead::Lead;
 use super::parse::{AbortedFilter, BadBatch, Scan, scan};
 use super::reading::{Reading, Trouble, Verdict, judge};
 use super::session::{Plan, Session, Slot};
@@ -48,8 +49,7 @@ pub(super) struct Table {
     budget: Budget,
     /// The most one partition may be raised to.
     max_bytes: i32,
-    /// Bytes that slow partitions share.
-    share: i64,
+    lead: Arc<Lead>,
     readings: BTreeMap<u64, Reading>,
     by_slot: Vec<Option<u64>>,
     backing_off: BTreeSet<(Instant, u64)>,
@@ -66,7 +66,7 @@ impl Table {
         Self {
             session: Session::default(),
             isolation,
-            share: budget.capacity(),
+            lead: Arc::default(),
             budget,
             max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
             readings: BTreeMap::new(),
@@ -76,11 +76,6 @@ impl Table {
             fresh: false,
             express: BTreeMap::new(),
         }
-    }
-
-    /// How many bytes slow partitions share from now on.
-    pub(super) fn set_share(&mut self, bytes: i64) {
-        self.share = bytes;
     }
 
     /// Takes a partition over.
@@ -124,7 +119,7 @@ impl Table {
             LinkState::Running if reading.not_before.is_some_and(|t| t > now) => self.unwant(id),
             LinkState::Running => {
                 let (link, held) = (reading.link.clone(), reading.link.held());
-                if held > 0 && held > self.budget.unheld(self.share) {
+                if held > 0 && held > self.budget.unheld() {
                     self.unwant(id);
                     self.restless = true;
                     link.nudge_at(held / 2);
@@ -187,21 +182,26 @@ impl Table {
         }
     }
 
-    /// Bytes that the readers of what is to be fetched have; 0 if one of them has none.
-    pub(super) fn lead(&self) -> i64 {
-        let mut lead = 0;
-        for held in self.fetched().map(|reading| reading.link.held()) {
-            if held == 0 {
-                return 0;
-            }
-            lead += held;
-        }
-        lead
+    /// What the source is ahead of the readers.
+    pub(super) fn lead(&self) -> &Arc<Lead> {
+        &self.lead
     }
 
-    /// Has each of them nudge when it has nothing left.
+    /// Bytes that the readers of what is to be fetched have not come to; 0 if one of them has none left.
+    pub(super) fn unread(&self) -> i64 {
+        let mut all = 0;
+        for unread in self.fetched().map(|reading| reading.link.unread()) {
+            if unread == 0 {
+                return 0;
+            }
+            all += unread;
+        }
+        all
+    }
+
+    /// Has each of them nudge when it has none left.
     pub(super) fn tell_when_hungry(&self) {
-        self.fetched().for_each(|reading| reading.link.nudge_at(0));
+        self.fetched().for_each(|reading| reading.link.nudge_when_hungry());
     }
 
     fn fetched(&self) -> impl Iterator<Item = &Reading> {
@@ -242,9 +242,7 @@ impl Table {
         rng: &mut fastrand::Rng,
     ) -> Answered {
         let asked = std::mem::take(&mut self.express);
-        let out = self.go_through(response, now, rng, |session, slot| {
-            session.wanted_from(slot).filter(|offset| asked.get(&slot) == Some(offset))
-        });
+        let out = self.go_through(response, now, rng, Some(asked));
         // Where there was something there may be more.
         self.fresh |= !out.barren;
         out
@@ -272,17 +270,22 @@ impl Table {
     /// Goes through an answer without a top-level error.
     pub(super) fn answer(&mut self, response: FetchResponse, now: Instant, rng: &mut fastrand::Rng) -> Answered {
         self.session.on_answer(response.session_id);
-        self.go_through(response, now, rng, Session::answered_from)
+        self.go_through(response, now, rng, None)
     }
 
-    /// `asked` says from which offset a slot was asked for, if the answer still counts.
+    /// `outside` are the offsets that were asked for outside the session.
     fn go_through(
         &mut self,
         response: FetchResponse,
         now: Instant,
         rng: &mut fastrand::Rng,
-        asked: impl Fn(&Session, Slot) -> Option<i64>,
+        outside: Option<BTreeMap<Slot, i64>>,
     ) -> Answered {
+        // From where, if the answer still counts.
+        let asked = |session: &Session, slot| match &outside {
+            Some(asked) => session.wanted_from(slot).filter(|offset| asked.get(&slot) == Some(offset)),
+            None => session.answered_from(slot),
+        };
         let mut out = Answered::default();
         let any = |a: &PartitionData| a.records.as_ref().is_some_and(|r| !r.is_empty());
         out.barren = !response.responses.iter().flat_map(|t| &t.partitions).any(any);
@@ -297,7 +300,8 @@ impl Table {
                             tracing::debug!(target: "dispatcher::client::fetch", partition, "stale or repeated answer");
                         }
                     },
-                    None if slot.is_some() => {} // Forgotten while the answer was on its way.
+                    // Forgotten while the answer was on its way.
+                    None if slot.is_some() || outside.is_some() => {}
                     None => tracing::warn!(
                         target: "dispatcher::client::fetch",
                         topic = &*topic.topic, id = %topic.topic_id, partition = answer.partition_index,
@@ -384,7 +388,7 @@ impl Table {
             from,
             high_watermark: answer.high_watermark,
             last_stable: answer.last_stable_offset,
-            hold: link.lease(bytes, Memory::Elsewhere),
+            hold: link.lease(bytes, Memory::Elsewhere, &self.lead),
             link,
             scan,
         };

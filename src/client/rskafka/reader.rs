@@ -439,7 +439,7 @@ impl Reader {
                 epoch: self.link.epoch(),
                 start: Cursor::default(),
                 count: batch.records_count(),
-                lease: self.link.lease(batch.data().len(), Memory::Frame(pin.clone())),
+                lease: self.link.lease(batch.data().len(), Memory::Frame(pin.clone()), &Arc::default()),
                 batch,
             })
         });

@@ -90,7 +90,7 @@ fn the_source_is_nudged_once_when_a_slow_partition_has_caught_up() {
     let (link, _attached, mut commands) = attach(&out, 0);
     let charge = Arc::new(Budget::new(1000).charge(300, Arc::default()));
     let frame = || Memory::Frame(link.pin(charge.clone()));
-    let (first, second) = (link.lease(100, frame()), link.lease(200, frame()));
+    let (first, second) = (link.lease(100, frame(), &Arc::default()), link.lease(200, frame(), &Arc::default()));
     assert_eq!(link.held(), 300);
     link.nudge_at(150);
     assert!(commands.try_recv().is_err());

@@ -19,8 +19,7 @@ struct Sim {
     rng: fastrand::Rng,
     links: Vec<(Arc<Link>, Option<Attached>)>,
     events: FetchIn,
-    /// Kept: without its receiver the links could not nudge.
-    _commands: mpsc::UnboundedReceiver<super::super::fetcher::Command>,
+    commands: mpsc::UnboundedReceiver<super::super::fetcher::Command>,
 }
 
 impl Sim {
@@ -31,14 +30,8 @@ impl Sim {
             channel(ReadOptions { isolation: Isolation::ReadCommitted, on_bad_batch: OnBadBatch::Stop });
         let (owner, commands) = mpsc::unbounded_channel();
         let table = Table::new(Isolation::ReadCommitted, Budget::new(budget), 1 << 20);
-        let mut sim = Self {
-            table,
-            now: Instant::now(),
-            rng: fastrand::Rng::with_seed(1),
-            links: Vec::new(),
-            events,
-            _commands: commands,
-        };
+        let mut sim =
+            Self { table, now: Instant::now(), rng: fastrand::Rng::with_seed(1), links: Vec::new(), events, commands };
         for partition in 0..partitions {
             let tp = Arc::new(TopicPartition::new("orders", partition));
             let link = Link::new(partition as u64, tp, AssignmentEpoch(1), out.clone(), owner.downgrade());
@@ -156,7 +149,7 @@ fn a_detached_partition_is_forgotten_and_its_answer_dropped() {
 fn a_slow_partition_is_paused_and_the_others_go_on() {
     let mut sim = Sim::new(2, 8_000);
     let charge = Arc::new(sim.table.budget.try_reserve(1, 6_000).unwrap().settle(6_000));
-    let slow = sim.links[0].0.lease(5_000, Memory::Frame(sim.links[0].0.pin(charge)));
+    let slow = sim.links[0].0.lease(5_000, Memory::Frame(sim.links[0].0.pin(charge)), &Arc::default());
     sim.answer(vec![partition(0, &[data(0, 1, -1)]), partition(1, &[data(0, 1, -1)])]);
     let plan = sim.table.plan();
     assert_eq!((plan.topics[0].partitions.len(), plan.topics[0].partitions[0].0), (1, 1));
@@ -165,6 +158,25 @@ fn a_slow_partition_is_paused_and_the_others_go_on() {
     drop(slow);
     sim.table.refresh(0, sim.now);
     assert_eq!(sim.named(), [(0, 1, 5)]);
+}
+
+#[test]
+fn a_reader_without_anything_unread_is_hungry_whatever_it_keeps() {
+    let mut sim = Sim::new(2, 1 << 20);
+    assert_eq!(sim.table.unread(), 0);
+    let first = sim.answer(vec![partition(0, &[data(0, 1, -1)])]);
+    assert_eq!(sim.table.unread(), 0, "the other has nothing");
+    let both = sim.answer(vec![partition(1, &[data(0, 1, -1)])]);
+    assert_eq!(sim.table.unread(), sim.links.iter().map(|(link, _)| link.held()).sum::<i64>());
+    sim.table.tell_when_hungry();
+    assert!(sim.commands.try_recv().is_err());
+    first.work[0].hold.read();
+    assert!(sim.commands.try_recv().is_ok());
+    assert_eq!(sim.table.unread(), 0);
+    assert!(sim.links[0].0.held() > 0);
+    sim.table.refresh(0, sim.now);
+    drop(both);
+    assert!(sim.commands.try_recv().is_ok());
 }
 
 #[test]
