@@ -258,3 +258,50 @@ async fn a_partition_added_later_is_read_from_its_beginning_though_only_new_mess
     subscription.stop().await.unwrap();
     assert_eq!((cluster.committed("g", "t", 0), cluster.committed("g", "t", 1)), (Some(7), Some(5)));
 }
+
+/// Bytes of a message that is worth a buffer of its own.
+const LARGE: usize = 200_000;
+
+async fn send_large(dispatcher: &Dispatcher, topic: &str, partitions: i32, messages: i32) {
+    for n in 0..messages {
+        dispatcher.send(topic, vec![b'x'; LARGE]).partition(n % partitions).await.unwrap();
+    }
+}
+
+/// Far more than is read ahead of readers that have something to do.
+#[tokio::test(start_paused = true)]
+async fn who_keeps_messages_gets_more_of_them() {
+    let (_cluster, dispatcher) = start(EmbeddedCluster::builder().topic("t", 2)).await;
+    send_large(&dispatcher, "t", 2, 100).await;
+    let kept: Arc<Mutex<Vec<Message>>> = Arc::default();
+    let keeper = kept.clone();
+    let keep = move |message: Message| {
+        keeper.lock().unwrap().push(message);
+        std::future::ready(Ok::<(), Error>(()))
+    };
+    let subscription = dispatcher.subscribe("t", keep).group_exact("g").start().await.unwrap();
+    eventually("all of them", || kept.lock().unwrap().len() == 100).await;
+    subscription.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_that_never_end_do_not_stop_what_others_are_given() {
+    let (_cluster, dispatcher) = start(EmbeddedCluster::builder().topic("stuck", 2).topic("t", 1)).await;
+    send_large(&dispatcher, "stuck", 2, 100).await;
+    let stuck = dispatcher
+        .subscribe("stuck", async |_: Message| std::future::pending::<Result<(), Error>>().await)
+        .group_exact("s")
+        .stop_timeout(SECOND)
+        .start()
+        .await
+        .unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    let seen = Seen::default();
+    let counted = into(&seen, "t");
+    let count = move |value: Vec<u8>| counted(value.len().to_string());
+    let other = dispatcher.subscribe("t", count).group_exact("g").start().await.unwrap();
+    send_large(&dispatcher, "t", 1, 100).await;
+    eventually("the others' messages", || seen.lock().unwrap().len() == 100).await;
+    other.stop().await.unwrap();
+    stuck.stop().await.unwrap();
+}

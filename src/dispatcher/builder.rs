@@ -115,7 +115,8 @@ impl Builder {
         session_timeout: Duration => session_timeout;
         /// How often a member says that it is alive. Default 3 s.
         heartbeat_interval: Duration => heartbeat_interval;
-        /// Bytes of fetched messages that wait for their handlers, at most. Default 64 MiB.
+        /// Bytes of fetched messages that wait for their handlers or are kept by them, at most; far fewer while handlers keep up.
+        /// Default 64 MiB.
         fetch_memory: usize => fetch_memory;
         /// How long a broker waits for new messages before it answers that there are none. Default 500 ms.
         fetch_max_wait: Duration => fetch_max_wait;

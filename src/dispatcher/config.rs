@@ -121,7 +121,7 @@ pub struct Config {
     /// How often a member says that it is alive. Default 3 s; lowered to a third of a short session time-out.
     #[serde(with = "millis", rename = "heartbeat_interval_ms")]
     pub heartbeat_interval: Duration,
-    /// Fetched messages that wait for their handlers, in bytes. Default 64 MiB.
+    /// Fetched messages that wait for their handlers or are kept by them, at most, in bytes. Default 64 MiB.
     pub fetch_memory: usize,
     /// How long a broker waits for new messages before it answers that there are none. Default 500 ms.
     #[serde(with = "millis", rename = "fetch_max_wait_ms")]

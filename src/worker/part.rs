@@ -52,7 +52,7 @@ struct Queued<B> {
     /// Records handed out, in runs.
     out: u32,
     /// Before one of them, or behind the last: whoever ran them says how far they reach, and only where that is not known
-    /// in time it is looked for.
+    /// in time it is looked for. Under order by key: behind the last that was parsed.
     at: Cursor,
     /// The cursor's index of the block's first record.
     from: u32,
@@ -354,6 +354,9 @@ impl<B: Block> Part<B> {
             }
             let key = view.key.clone().map(|range| key_hash(front.origin.block.batch().bytes_of(range)));
             let item = Item { part: id, origin: front.origin.clone(), seq: front.seq, index, view, key };
+            if index + 1 == front.count {
+                self.pop_front();
+            }
             let admitted = match key {
                 Some(key) => self.keys.admit(key, item),
                 None => Some(item),

@@ -145,6 +145,7 @@ impl Record<FetchedBatch> {
         let assignment = Assignment::of((*batch.tp).clone(), batch.epoch, 0, None);
         let origin = Arc::new(Origin { block: batch.clone(), assignment });
         let mut at = batch.start();
+        batch.lease.read();
         let next = || batch.batch.next(&mut at).ok().flatten();
         std::iter::from_fn(next).map(|view| Self::new(origin.clone(), view, 1)).collect()
     }

@@ -536,9 +536,9 @@ mod tests {
             for _ in 0..4 {
                 let mut work = Work::default();
                 scheduler.take(10, &mut work);
-                let runs = work.runs.drain(..).map(|r| (r.seq, r.index, r.count, None));
-                let items = work.items.drain(..).map(|i| (i.seq, i.index, 1, i.key));
-                for (seq, index, count, key) in runs.chain(items).collect::<Vec<_>>() {
+                let runs = work.runs.drain(..).map(|r| (r.seq, r.index, r.count, None, behind(&r)));
+                let items = work.items.drain(..).map(|i| (i.seq, i.index, 1, i.key, Cursor::default()));
+                for (seq, index, count, key, after) in runs.chain(items).collect::<Vec<_>>() {
                     scheduler.complete(Done {
                         part: id,
                         seq,
@@ -547,12 +547,53 @@ mod tests {
                         key,
                         end: End::Finished,
                         tended: false,
-                        after: Cursor::default(),
+                        after,
                     });
                 }
             }
             assert_eq!(scheduler.watermark(id), Some(5));
             assert_eq!(Arc::strong_count(&block), 1, "{order:?}: the block is kept");
+        }
+    }
+
+    /// Where a lane stands when it has come to the end of a run.
+    fn behind(run: &Run<TestBlock>) -> Cursor {
+        let mut at = run.at;
+        for _ in 0..run.count {
+            assert!(run.origin.block.batch().skip(&mut at).unwrap());
+        }
+        at
+    }
+
+    #[test]
+    fn runs_of_one_block_follow_on_each_other_in_whatever_order_they_end() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for _ in 0..200 {
+            let (mut scheduler, assignment) = scheduler(Order::None);
+            // Some were finished by an earlier owner.
+            let runs = if rng.bool() { vec![(7, 9), (20, 33)] } else { Vec::new() };
+            let inherited = Inherited { runs: runs.clone(), leader_epoch: 0 };
+            let id = scheduler.attach(assignment, 0, -1, inherited, None);
+            scheduler.push(id, vec![Prepared::new(Arc::new(TestBlock::new(0, 50))).unwrap().unwrap()], 50);
+            let (mut under_way, mut offsets) = (Vec::new(), Vec::new());
+            while scheduler.watermark(id) != Some(50) {
+                let mut work = Work::default();
+                scheduler.take(rng.u32(1..8), &mut work);
+                under_way.extend(work.runs);
+                if under_way.is_empty() || rng.bool() && under_way.len() < 4 {
+                    continue;
+                }
+                let run = under_way.swap_remove(rng.usize(..under_way.len()));
+                let (mut at, after) = (run.at, behind(&run));
+                for _ in 0..run.count {
+                    offsets.push(run.origin.block.batch().next(&mut at).unwrap().unwrap().offset);
+                }
+                let Run { part, seq, index, count, .. } = run;
+                scheduler.complete(Done { part, seq, index, count, key: None, end: End::Finished, tended: false, after });
+            }
+            offsets.sort_unstable();
+            let finished = |offset: &i64| runs.iter().any(|(from, to)| (from..to).contains(&offset));
+            assert_eq!(offsets, (0..50).filter(|offset| !finished(offset)).collect::<Vec<_>>());
         }
     }
 

@@ -1,17 +1,17 @@
 //! Sends as fast as the cluster acknowledges, or at a rate: record i to partition i mod partitions, or by key.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
+
+use futures_util::future::{FutureExt, Map};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::measure::{Measured, Stopwatch, while_it_moves};
 use super::{Bench, payloads};
 use crate::cli::connect;
 use crate::cli::exit::Outcome;
-use crate::{Delivery, Result, Topic};
+use crate::{Delivery, Result, SendReport, Topic};
 
 pub(super) async fn run(bench: &Bench) -> Outcome<Measured> {
     let values = payloads(bench.args.size);
@@ -67,37 +67,56 @@ async fn send_all(
 /// Unacknowledged messages. Those of one partition are acknowledged in their order, those of two in any.
 #[derive(Default)]
 struct Pending {
-    by_partition: Vec<VecDeque<Delivery>>,
+    by_partition: Vec<OfOne>,
+    /// The oldest of each partition.
+    oldest: FuturesUnordered<Oldest>,
     count: usize,
+}
+
+#[derive(Default)]
+struct OfOne {
+    is_awaited: bool,
+    behind: VecDeque<Delivery>,
+}
+
+type Oldest = Map<Delivery, fn(Result<SendReport>) -> Result<i32>>;
+
+fn oldest(delivery: Delivery) -> Oldest {
+    delivery.map(|sent| sent.map(|sent| sent.partition()))
 }
 
 impl Pending {
     fn push(&mut self, delivery: Delivery) {
         let partition = usize::try_from(delivery.partition()).unwrap_or_default();
         if self.by_partition.len() <= partition {
-            self.by_partition.resize_with(partition + 1, VecDeque::new);
+            self.by_partition.resize_with(partition + 1, OfOne::default);
         }
-        self.by_partition[partition].push_back(delivery);
+        let of_one = &mut self.by_partition[partition];
+        if std::mem::replace(&mut of_one.is_awaited, true) {
+            of_one.behind.push_back(delivery);
+        } else {
+            self.oldest.push(oldest(delivery));
+        }
         self.count += 1;
     }
 
     /// Waits until some are acknowledged: how many.
     async fn settled(&mut self) -> Result<u64> {
-        std::future::poll_fn(|cx| {
-            let mut settled = 0;
-            for of_one in &mut self.by_partition {
-                while let Some(oldest) = of_one.front_mut() {
-                    match Pin::new(oldest).poll(cx) {
-                        Poll::Ready(Ok(_)) => settled += 1,
-                        Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                        Poll::Pending => break,
-                    }
-                    of_one.pop_front();
+        let Some(partition) = self.oldest.next().await else { return Ok(0) };
+        let of_one = &mut self.by_partition[usize::try_from(partition?).unwrap_or_default()];
+        of_one.is_awaited = false;
+        let mut settled = 1;
+        while let Some(mut next) = of_one.behind.pop_front() {
+            match (&mut next).now_or_never() {
+                Some(sent) => settled += sent.map(|_| 1)?,
+                None => {
+                    of_one.is_awaited = true;
+                    self.oldest.push(oldest(next));
+                    break;
                 }
             }
-            self.count -= settled as usize;
-            if settled > 0 { Poll::Ready(Ok(settled)) } else { Poll::Pending }
-        })
-        .await
+        }
+        self.count -= settled as usize;
+        Ok(settled)
     }
 }

@@ -45,8 +45,8 @@ impl Budget {
         self.0.free.load(Ordering::Acquire)
     }
 
-    /// What data that has arrived leaves over: a partition that holds more than this is slow (the dynamic
-    /// threshold of switch buffers: `n` slow partitions get 1/(n+1) of the memory each and the last share stays for the others).
+    /// What data that has arrived leaves over: a partition that holds more than this is slow (the dynamic threshold of
+    /// switch buffers: `n` slow partitions get 1/(n+1) of the memory each and the last share stays for the others).
     pub(crate) fn unheld(&self) -> i64 {
         self.0.capacity - self.0.held.load(Ordering::Acquire)
     }

@@ -161,7 +161,7 @@ pub(crate) struct Link {
     queue: Mutex<Queue>,
     /// Bytes of this partition in memory, delivered or not.
     held: AtomicI64,
-    /// Those of them that its reader has not come to yet.
+    /// Those of them that its reader has not come to yet, or has not dropped where it does not say so.
     unread: AtomicI64,
     /// Bytes of the frames that this partition's batches keep in memory, other partitions' parts included.
     pinned: AtomicI64,

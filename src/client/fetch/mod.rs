@@ -1,5 +1,6 @@
 //! Reading partitions: one fetch session per broker and isolation level, prefetching under one budget of bytes.
-//! Machines: `session` (what to ask for), `table` (what an answer does), `parse`, `reading`. Drivers: `source`, one per
+//! Machines: `session` (what to ask for), `pace` (how much), `table` (what an answer does), `parse`, `reading`; `lead`
+//! counts what readers have not come to. Drivers: `source`, one per
 //! broker and isolation level, and `fetcher`, which finds each partition its source.
 
 mod budget;

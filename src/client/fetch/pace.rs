@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// To begin with, and where answers come fast.
-const LEAST: usize = 2 << 20;
+const LEAST: i64 = 2 << 20;
 /// A full answer that had to be waited for so long asks for larger ones,
 const SLOW: Duration = Duration::from_millis(8);
 /// one that was there sooner for smaller ones.
@@ -13,29 +13,24 @@ const FAST: Duration = Duration::from_millis(3);
 
 #[derive(Debug)]
 pub(super) struct Pace {
-    limit: usize,
-    most: usize,
+    limit: i64,
+    most: i64,
 }
 
 impl Pace {
     /// `most` bytes are the most an answer may ever have.
     pub(super) fn new(most: usize) -> Self {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
         Self { limit: LEAST.min(most), most }
     }
 
     /// Bytes to ask for next.
-    pub(super) fn limit(&self) -> usize {
+    pub(super) fn limit(&self) -> i64 {
         self.limit
     }
 
-    /// Bytes that readers may have before the next answer is asked for, if each of them has some: an answer that is
-    /// handled and one to go on with. What waits longer leaves the processor's caches.
-    pub(super) fn ahead(&self) -> i64 {
-        i64::try_from(self.limit).unwrap_or(i64::MAX).saturating_mul(2)
-    }
-
-    /// For an answer of so many bytes was waited so long, with nothing else to do.
-    pub(super) fn answered(&mut self, bytes: usize, waited: Duration) {
+    /// For an answer of so many bytes was waited so long, when all before it had been opened.
+    pub(super) fn answered(&mut self, bytes: i64, waited: Duration) {
         // One that is not nearly full had nothing more to bring.
         let full = bytes >= self.limit / 2;
         if full && waited > SLOW {

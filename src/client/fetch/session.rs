@@ -90,6 +90,9 @@ pub(crate) struct Session {
     /// Slots whose `want` differs from `sent`.
     changed: BTreeSet<Slot>,
     wanted: usize,
+    /// Answers without a session so far: a full request begins with another partition each time, for brokers fill answers in
+    /// the order in which they are asked, and only in a session do they remember who came last.
+    unremembered: usize,
     /// Wanted partitions whose topic has no id.
     nameless: usize,
 }
@@ -197,7 +200,9 @@ impl Session {
             Plan { session_id: self.id, session_epoch: self.epoch, by_id, topics: Vec::new(), forgotten: Vec::new() };
         if self.epoch == 0 {
             self.changed.clear();
-            for slot in 0..self.entries.len() {
+            let slots = self.entries.len();
+            let first = self.unremembered.checked_rem(slots).unwrap_or_default();
+            for slot in (first..slots).chain(0..first) {
                 if let Some(entry) = self.entries[slot].as_mut() {
                     entry.sent = None;
                 }
@@ -266,6 +271,7 @@ impl Session {
 
     /// An answer without a top-level error came, with this session id.
     pub(crate) fn on_answer(&mut self, session_id: i32) {
+        self.unremembered = self.unremembered.wrapping_add(usize::from(session_id == 0));
         (self.id, self.epoch) = match (session_id, self.epoch) {
             // No slot free, or the broker closed the session: full fetches until it grants one.
             (0, _) => (0, 0),

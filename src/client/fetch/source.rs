@@ -1,6 +1,6 @@
 //! The driver of one fetch session: one task per broker and isolation level. It sends the next Fetch as soon as the
-//! headers of the last answer are read, opens and delivers that answer's batches while the broker works, and hands
-//! partitions that went elsewhere back to the fetcher. Idle, it costs one request of a few bytes per long poll.
+//! headers of the last answer are read and the readers have not enough to go on with, opens and delivers that answer's
+//! batches while the broker works, and hands partitions that went elsewhere back to the fetcher. Idle, it costs one request of a few bytes per long poll.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ const LEAST: i64 = 1 << 20;
 
 /// A partition that keeps frames of more than this part of the budget in memory gets copies from then on.
 const MAX_PINNED: i64 = 8;
+/// How long nothing is asked for while the readers have enough.
+const MAX_HOLD: Duration = Duration::from_secs(10);
 /// A partition that comes does not wait longer than this behind the request under way.
 const WORTH_WAITING: Duration = Duration::from_millis(30);
 
@@ -91,6 +93,8 @@ pub(super) struct Source {
     quiet: u32,
     fast_empties: u32,
     pace: Pace,
+    /// Bytes of the last answer, decompressed.
+    opened: i64,
     /// Cloned by every charge for decompressed bytes.
     inflated: Arc<()>,
 }
@@ -116,6 +120,7 @@ impl Source {
             table: Table::new(key.isolation, common.budget.clone(), common.config.max_bytes),
             backoff: Backoff::new(common.cluster.config().retry_backoff),
             pace: Pace::new(common.config.max_bytes),
+            opened: 0,
             key,
             common,
             orders,
@@ -232,29 +237,39 @@ impl Source {
         self.meanwhile(env.sleep(pause)).await
     }
 
-    /// Waits until the readers need more: they have come to most of what was read ahead, or one of them to all of it.
+    /// Waits until the readers need more: they have been given most of what was read ahead, or one of them all of its own.
+    /// Not for long in any case: what the broker says of a partition's end is to stay true, and its session alive.
     async fn hold_back(&mut self, arrived: &mut Arrived) -> Result<(), Gone> {
-        let ahead = self.pace.ahead();
-        if self.table.unread() <= ahead {
+        if self.table.unread() <= self.ahead() {
             return Ok(());
         }
         self.open(std::mem::take(arrived)).await;
-        let lead = self.table.lead().clone();
+        let (lead, env) = (self.table.lead().clone(), self.common.cluster.env().clone());
+        let until = env.now() + MAX_HOLD;
         loop {
             self.table.tell_when_hungry();
-            let excess = self.table.unread() - ahead;
-            if excess <= 0 {
+            // Before what the partitions say, so that what is read in between wakes early and never late.
+            let before = lead.unread();
+            let excess = self.table.unread() - self.ahead();
+            if excess <= 0 || env.now() >= until {
                 return Ok(());
             }
-            lead.wait_for(excess);
+            lead.wait_until(before - excess);
             let alarm = self.alarm();
             tokio::select! {
                 biased;
                 order = self.orders.recv() => order.map(|o| self.obey(o)).ok_or(Gone)?,
                 () = lead.fallen() => {}
-                () = alarm => self.table.wake(self.common.cluster.env().now()),
+                () = alarm => self.table.wake(env.now()),
+                () = env.sleep_until(until) => {}
             }
         }
+    }
+
+    /// Bytes that readers may have not come to when the next answer is asked for: what is handled, and enough to go on with.
+    /// What waits longer leaves the processor's caches.
+    fn ahead(&self) -> i64 {
+        self.pace.limit().saturating_mul(2).max(self.opened)
     }
 
     /// Sends the next Fetch. Whenever that has to wait, what has arrived is opened first: it may be what holds the
@@ -317,8 +332,8 @@ impl Source {
     async fn reserve(&mut self, arrived: &mut Arrived) -> Result<Reservation, Gone> {
         let budget = self.common.budget.clone();
         let sources = self.sources();
-        let most = i64::try_from(self.pace.limit()).unwrap_or(i64::MAX);
-        // Two answers per source: one being handled, one on its way.
+        let most = self.pace.limit();
+        // Where there are many sources: two answers each.
         let want = (budget.capacity() / (2 * sources)).clamp(1, most);
         let least = (want / 16).clamp(1, LEAST);
         if let Some(reservation) = budget.try_reserve(least, want) {
@@ -353,7 +368,7 @@ impl Source {
                 self.backoff.reset();
                 let bytes = bytes_of(&response);
                 let waited = self.common.cluster.env().now().saturating_duration_since(idle_since);
-                self.pace.answered(usize::try_from(bytes).unwrap_or_default(), waited);
+                self.pace.answered(bytes, waited);
                 let charge = Arc::new(reservation.settle(bytes));
                 let work = self.take_in(response, sent, wait).await?;
                 Ok(Arrived { work, charge: Some(charge) })
@@ -481,6 +496,7 @@ impl Source {
     async fn open(&mut self, arrived: Arrived) {
         let Arrived { work, charge } = arrived;
         let Some(charge) = charge else { return };
+        self.opened = 0;
         for mut work in work {
             let raw = std::mem::take(&mut work.scan.kept);
             let mut batches = Vec::with_capacity(raw.len());
@@ -494,7 +510,10 @@ impl Source {
                     self.deliver_opened(&work, std::mem::take(&mut batches));
                 }
                 match self.open_one(raw, &work, pin.as_ref()).await {
-                    Ok(batch) => batches.extend(batch),
+                    Ok(batch) => {
+                        self.opened += batch.as_ref().map_or(0, |batch| batch.batch.data().len() as i64);
+                        batches.extend(batch);
+                    }
                     Err(skipped) if work.link.options().on_bad_batch == OnBadBatch::Skip => {
                         work.scan.skipped.push(skipped)
                     }

@@ -103,11 +103,12 @@ fn session_errors_start_over_with_a_full_fetch() {
 }
 
 #[test]
-fn without_a_free_session_every_fetch_is_full() {
+fn without_a_free_session_every_fetch_is_full_and_begins_with_another_partition() {
     let (mut session, _) = session(3, A);
-    for _ in 0..3 {
+    for first in [0, 1, 2, 0] {
         let plan = session.plan();
         assert_eq!((plan.session_id, plan.session_epoch, named(&plan).len()), (0, 0, 3));
+        assert_eq!(named(&plan)[0], (first, 0));
         session.on_answer(0);
     }
 }
