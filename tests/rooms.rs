@@ -1,4 +1,5 @@
-//! The rooms of `ARCHITECTURE.md` as a test: who may use whom, what stays free of I/O and clocks, how long files may be.
+//! The rooms of `ARCHITECTURE.md` as a test: who may use whom, what stays free of I/O and clocks, how long files may be; and
+//! that what README quotes is so.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -271,4 +272,20 @@ fn the_check_reads_paths_and_groups() {
     let exports = reexports("pub use dispatcher::{Dispatcher, send::Send};\npub use error::Error;");
     assert_eq!(exports["Dispatcher"], "dispatcher");
     assert_eq!(exports["Error"], "error");
+}
+
+#[test]
+fn the_figures_that_readme_quotes_stand_in_the_results() {
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (readme, results) = (read("README.md"), read("benches/RESULTS.md"));
+    let (_, section) = readme.split_once("## How fast").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let known: Vec<&str> = results.split_whitespace().collect();
+    let figure = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains(['.', ',']);
+    let quoted: Vec<&str> =
+        section.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ';', ')'])).filter(figure).collect();
+    assert!(quoted.len() > 20, "{quoted:?}");
+    for figure in quoted {
+        assert!(known.contains(&figure), "{figure} is not in benches/RESULTS.md");
+    }
 }
