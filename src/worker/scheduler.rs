@@ -589,7 +589,16 @@ mod tests {
                     offsets.push(run.origin.block.batch().next(&mut at).unwrap().unwrap().offset);
                 }
                 let Run { part, seq, index, count, .. } = run;
-                scheduler.complete(Done { part, seq, index, count, key: None, end: End::Finished, tended: false, after });
+                scheduler.complete(Done {
+                    part,
+                    seq,
+                    index,
+                    count,
+                    key: None,
+                    end: End::Finished,
+                    tended: false,
+                    after,
+                });
             }
             offsets.sort_unstable();
             let finished = |offset: &i64| runs.iter().any(|(from, to)| (from..to).contains(&offset));

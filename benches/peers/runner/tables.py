@@ -65,6 +65,11 @@ def ratio(rounds, field, peer, other, other_field=None):
     return median(ratios(rounds, field, peer, other, other_field))
 
 
+def ratio_of_means(rounds, field, peer, other):
+    mine, theirs = ([value for value in values(rounds, who, field) if value is not None] for who in (peer, other))
+    return statistics.mean(mine) / statistics.mean(theirs) if mine and theirs else None
+
+
 def written(value):
     return "–" if value is None else f"{value:.2f}"
 

@@ -62,7 +62,7 @@ def machine():
     return {
         "processor": f"{processor}, {os.cpu_count()} cores",
         "memory": f"{memory:.0f} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {platform.release().split('-')[0]}",
         "rustc": output("rustc", "--version"),
         "go": output("go", "version").removeprefix("go version "),
         "java": output("java", "-version").splitlines()[0] if output("java", "-version") else "?",
