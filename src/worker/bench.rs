@@ -4,15 +4,15 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 
 use super::config::Order;
+use super::job::Ticket;
 use super::metadata::{Finished, LogId, MAX_RUNS};
 use super::part::Prepared;
 use super::record::{Assignment, Block};
-use super::scheduler::{Done, End, PartId, Rules, Scheduler, Work};
+use super::scheduler::{Done, End, Item, Rules, Run, Scheduler, Work};
 use super::testkit::{TestBlock, batch_of};
 use super::tracker::{Inherited, Offsets, Tracker};
 use crate::client::types::{AssignmentEpoch, TopicId, TopicPartition};
 use crate::env::lock;
-use crate::wire::records::Cursor;
 
 type Prepare = Box<dyn FnMut() -> Box<dyn FnOnce()>>;
 
@@ -74,21 +74,11 @@ fn schedule(order: Order, key: impl Fn(usize) -> Option<String> + Copy + 'static
 /// All there is, a chunk at a time.
 fn hand_out(scheduler: &mut Scheduler<TestBlock>, work: &mut Work<TestBlock>) {
     while scheduler.take(CHUNK, work) > 0 {
-        let done = |part: PartId, seq, index, count, key| Done {
-            part,
-            seq,
-            index,
-            count,
-            key,
-            end: End::Finished,
-            tended: false,
-            after: Cursor::default(),
-        };
-        while let Some(run) = work.runs.pop_front() {
-            scheduler.complete(done(run.part, run.seq, run.index, run.count, None));
+        while let Some(Run { part, seq, index, count, .. }) = work.runs.pop_front() {
+            scheduler.complete(Done { count, ..Ticket { part, seq, index, key: None }.done(End::Finished) });
         }
-        while let Some(item) = work.items.pop_front() {
-            scheduler.complete(done(item.part, item.seq, item.index, 1, item.key));
+        while let Some(Item { part, seq, index, key, .. }) = work.items.pop_front() {
+            scheduler.complete(Ticket { part, seq, index, key }.done(End::Finished));
         }
     }
 }

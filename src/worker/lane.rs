@@ -129,8 +129,8 @@ where
             _ => Arc::new(Origin { block: run.origin.block.clone(), assignment: run.origin.assignment.clone() }),
         };
         let Run { part, seq, index, .. } = run;
-        let after = run.at;
-        let mut done = Done { part, seq, index, count: 0, key: None, end: End::Finished, tended: false, after };
+        let first = Ticket { part, seq, index, key: None };
+        let mut done = Done { count: 0, after: run.at, ..first.done(End::Finished) };
         while run.count > 0 {
             if self.is_closed(&origin) {
                 break;

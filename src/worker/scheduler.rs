@@ -489,6 +489,7 @@ fn get<B>(parts: &mut [Option<Part<B>>], id: PartId) -> Option<&mut Part<B>> {
 mod tests {
     use std::time::Duration;
 
+    use super::super::job::Ticket;
     use super::super::record::Delayed;
     use super::super::testkit::TestBlock;
     use super::*;
@@ -509,16 +510,7 @@ mod tests {
         let mut work = Work::default();
         scheduler.take(2, &mut work);
         scheduler.take_signal();
-        scheduler.complete(Done {
-            part: id,
-            seq: 0,
-            index: 0,
-            count: 1,
-            key: None,
-            end: End::Held,
-            tended: false,
-            after: Cursor::default(),
-        });
+        scheduler.complete(Ticket { part: id, seq: 0, index: 0, key: None }.done(End::Held));
         assert!(scheduler.take_signal());
         assert!(!scheduler.take_signal());
         assert!(scheduler.take_alarm());
@@ -540,14 +532,9 @@ mod tests {
                 let items = work.items.drain(..).map(|i| (i.seq, i.index, 1, i.key, Cursor::default()));
                 for (seq, index, count, key, after) in runs.chain(items).collect::<Vec<_>>() {
                     scheduler.complete(Done {
-                        part: id,
-                        seq,
-                        index,
                         count,
-                        key,
-                        end: End::Finished,
-                        tended: false,
                         after,
+                        ..Ticket { part: id, seq, index, key }.done(End::Finished)
                     });
                 }
             }
@@ -589,16 +576,8 @@ mod tests {
                     offsets.push(run.origin.block.batch().next(&mut at).unwrap().unwrap().offset);
                 }
                 let Run { part, seq, index, count, .. } = run;
-                scheduler.complete(Done {
-                    part,
-                    seq,
-                    index,
-                    count,
-                    key: None,
-                    end: End::Finished,
-                    tended: false,
-                    after,
-                });
+                let ticket = Ticket { part, seq, index, key: None };
+                scheduler.complete(Done { count, after, ..ticket.done(End::Finished) });
             }
             offsets.sort_unstable();
             let finished = |offset: &i64| runs.iter().any(|(from, to)| (from..to).contains(&offset));
@@ -626,16 +605,7 @@ mod tests {
                 let runs = work.runs.drain(..).map(|r| (r.part, r.seq, r.index, r.count, None));
                 let items = work.items.drain(..).map(|i| (i.part, i.seq, i.index, 1, i.key));
                 for (part, seq, index, count, key) in runs.chain(items).collect::<Vec<_>>() {
-                    scheduler.complete(Done {
-                        part,
-                        seq,
-                        index,
-                        count,
-                        key,
-                        end: End::Finished,
-                        tended: false,
-                        after: Cursor::default(),
-                    });
+                    scheduler.complete(Done { count, ..Ticket { part, seq, index, key }.done(End::Finished) });
                 }
                 taken
             };

@@ -324,14 +324,9 @@ impl Source {
         }
     }
 
-    /// How many share the budget.
-    fn sources(&self) -> i64 {
-        self.common.sources.load(Ordering::Acquire).max(1) as i64
-    }
-
     async fn reserve(&mut self, arrived: &mut Arrived) -> Result<Reservation, Gone> {
         let budget = self.common.budget.clone();
-        let sources = self.sources();
+        let sources = self.common.sources.load(Ordering::Acquire).max(1) as i64;
         let most = self.pace.limit();
         // Where there are many sources: two answers each.
         let want = (budget.capacity() / (2 * sources)).clamp(1, most);
