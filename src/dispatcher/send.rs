@@ -37,7 +37,8 @@ pub struct SendMessage<'a> {
     partition: Option<i32>,
     timestamp: Option<i64>,
     envelope: Envelope,
-    watcher: Option<(Duration, Watcher)>,
+    /// Boxed, for most messages have none: a message that is small is moved quickly.
+    watcher: Option<Box<(Duration, Watcher)>>,
     trace_parent: Option<Box<TraceContext>>,
 }
 
@@ -85,10 +86,12 @@ impl<'a> SendMessage<'a> {
         Self::new(dispatcher, To::Name(topic), value)
     }
 
+    #[inline]
     pub(super) fn by_handle(dispatcher: &'a Dispatcher, topic: &'a ProducerTopic, value: Payload<'a>) -> Self {
         Self::new(dispatcher, To::Handle(topic), value)
     }
 
+    #[inline]
     fn new(dispatcher: &'a Dispatcher, to: To<'a>, value: Payload<'a>) -> Self {
         let envelope = dispatcher.config().envelope;
         let (key, headers, timestamp) = (None, Vec::new(), None);
@@ -126,6 +129,7 @@ impl<'a> SendMessage<'a> {
     }
 
     /// This partition, from 0, whatever the key.
+    #[inline]
     pub fn partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
@@ -137,7 +141,8 @@ impl<'a> SendMessage<'a> {
         self
     }
 
-    /// The record's time in ms since 1970. Default now.
+    /// The record's time in ms since 1970. Default now; thousands of messages a second share readings of the clock,
+    /// which are at most 10 ms old.
     pub fn timestamp(mut self, ms: i64) -> Self {
         self.timestamp = Some(ms);
         self
@@ -215,7 +220,7 @@ impl<'a> SendMessage<'a> {
         F: Fn(CallbackError) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.watcher = Some((length, Watcher::new(handler)));
+        self.watcher = Some(Box::new((length, Watcher::new(handler))));
         self
     }
 
@@ -283,7 +288,7 @@ impl<'a> SendMessage<'a> {
             let place = desk.place(self.dispatcher, topic.name(), Helper::Replies, everywhere).await?;
             asked.wishes.receipt = Some(place);
         }
-        if let Some((length, watcher)) = &self.watcher {
+        if let Some((length, watcher)) = self.watcher.as_deref() {
             let place = desk.place(self.dispatcher, topic.name(), Helper::Errors, everywhere).await?;
             asked.wishes.errors = Some(place);
             asked.watching = Some(desk.watch(asked.id, watcher.clone(), *length));
@@ -347,7 +352,7 @@ impl<'a> SendMessage<'a> {
         let mut headers: Vec<(&str, Option<&[u8]>)>;
         match self.envelope {
             Envelope::Headers => {
-                let now = env.wall_ms();
+                let now = env.stamp_ms();
                 parts.timestamp = self.timestamp.or(Some(now));
                 let (id, sent) = (new_id(), Decimal::new(now));
                 let ours = [(ID_HEADER, Some(id.as_bytes())), (SENT_HEADER, Some(sent.as_bytes()))];
@@ -368,8 +373,10 @@ impl<'a> SendMessage<'a> {
                 Ok(Delivery { inner, id: Some(id), span: None })
             }
             Envelope::Raw => {
-                headers = self.user_headers(carried);
-                parts.headers = &headers;
+                if !(self.headers.is_empty() && carried.is_empty()) {
+                    headers = self.user_headers(carried);
+                    parts.headers = &headers;
+                }
                 Ok(Delivery { inner: topic.append(choice, &parts).await?, id: None, span: None })
             }
             Envelope::GoJson => {
@@ -379,7 +386,7 @@ impl<'a> SendMessage<'a> {
                 let Some(value) = parts.value else {
                     return invalid("the Go-JSON envelope carries no tombstone: send one with Envelope::Raw".into());
                 };
-                let (id, now) = (new_id(), env.wall_ms());
+                let (id, now) = (new_id(), env.stamp_ms());
                 let text = envelope::encode_go(&GoMessage {
                     task_id: id.as_str().into(),
                     topic: Cow::Borrowed(topic.name()),

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "embedded")]
 mod network;
+mod stamp;
 mod tcp;
 pub(crate) mod watch;
 
@@ -62,7 +63,7 @@ struct Inner {
 
 /// Where the wall clock comes from; a virtual one moves with the tokio clock.
 enum Wall {
-    System,
+    System(stamp::Stamps),
     #[cfg(any(test, feature = "embedded"))]
     Virtual {
         origin: Instant,
@@ -72,7 +73,7 @@ enum Wall {
 impl Env {
     /// The real clock, the operating system's randomness, TCP.
     pub(crate) fn system() -> Self {
-        Self::build(system_seed(), Box::new(TcpDial), Wall::System)
+        Self::build(system_seed(), Box::new(TcpDial), Wall::System(stamp::Stamps::default()))
     }
 
     /// Deterministic under `tokio::time::pause()`: `seed` decides every random choice, `dial` every connection.
@@ -87,7 +88,7 @@ impl Env {
     pub(crate) fn on(network: &Network) -> Self {
         let (seed, wall) = match network.next_seed() {
             Some((seed, origin)) => (seed, Wall::Virtual { origin }),
-            None => (system_seed(), Wall::System),
+            None => (system_seed(), Wall::System(stamp::Stamps::default())),
         };
         let inner = Inner::new(seed, Box::new(network.clone()), wall);
         Self(Arc::new(Inner { process: Some(network.process_of()), ..inner }))
@@ -102,14 +103,24 @@ impl Env {
         tokio::time::Instant::now().into_std()
     }
 
-    /// Milliseconds since 1970, for record timestamps.
+    /// Milliseconds since 1970.
     pub(crate) fn wall_ms(&self) -> i64 {
         match self.0.wall {
-            Wall::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64),
+            Wall::System(_) => system_ms(),
             #[cfg(any(test, feature = "embedded"))]
             Wall::Virtual { origin } => {
                 1_700_000_000_000 + (self.now() - origin).as_millis() as i64 + self.0.wall_shift()
             }
+        }
+    }
+
+    /// As [`wall_ms`](Self::wall_ms), for a record's timestamp: those of a burst share readings.
+    #[inline]
+    pub(crate) fn stamp_ms(&self) -> i64 {
+        match &self.0.wall {
+            Wall::System(stamps) => stamps.now(system_ms),
+            #[cfg(any(test, feature = "embedded"))]
+            Wall::Virtual { .. } => self.wall_ms(),
         }
     }
 
@@ -210,6 +221,10 @@ impl fmt::Debug for Env {
 /// Locks a mutex whose data stay consistent even if a holder panicked.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn system_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
 fn system_seed() -> u64 {

@@ -124,7 +124,7 @@ impl ProducerTopic {
     /// Appends with `size` bytes taken from the budget; gives them back on failure.
     fn place(&self, choice: Choice, parts: &RecordParts<'_>, size: usize) -> Result<Delivery> {
         let shared = &self.core.shared;
-        let timestamp = parts.timestamp.unwrap_or_else(|| shared.env.wall_ms());
+        let timestamp = parts.timestamp.unwrap_or_else(|| shared.env.stamp_ms());
         loop {
             let topic = self.topic.latest();
             let appended = self.place_in(topic, choice, parts, timestamp, size);
