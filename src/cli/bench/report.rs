@@ -42,6 +42,8 @@ struct Row {
     params: Params,
     ok: bool,
     done: u64,
+    /// Of payloads.
+    bytes: u64,
     wall_s: f64,
     msgs_per_s: f64,
     mb_per_s: f64,
@@ -67,6 +69,7 @@ pub(super) fn print(all: &Common, bench: &Bench, measured: &Measured) -> Outcome
         params: params(bench),
         ok: measured.done >= bench.messages,
         done: measured.done,
+        bytes: measured.bytes,
         wall_s: rounded(wall, 1e6),
         msgs_per_s: rounded(per_second(measured.done as f64), 10.0),
         mb_per_s: rounded(per_second(measured.bytes as f64 / 1e6), 1e3),
