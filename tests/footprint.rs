@@ -13,7 +13,7 @@ use common::{KAFKA_4, process, scaled, tools, unique};
 use dispatcher_testcontainers::Kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_idle_partitions_need_nine_connections_and_no_cpu() {
+async fn a_thousand_idle_partitions_take_at_most_three_connections_a_broker_and_hardly_any_cpu() {
     let Some(kafka) = Kafka::builder().brokers(3).version(KAFKA_4).shared_or_skip() else { return };
     let (topic, group) = (unique("footprint"), unique("footprint"));
     tools::create_topic(kafka.tools(), kafka.bootstrap(), &topic, 1_000, 1, &[]);

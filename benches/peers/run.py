@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measures dispatcher beside other clients of Kafka.
 
-  run.py build [--tls]            every peer, dispatcher, and Kafka's jars; --tls: librdkafka with the system's OpenSSL
+  run.py build [--tls]            every peer, dispatcher, and Kafka's jars; --tls: librdkafka with the system's OpenSSL. What was
+                                  built of another commit, or of files that were changed since, is not run
   run.py all --rounds 5           P1 to P7 as runner/plan.py has them, then writes benches/RESULTS.md. What the results have
                                   of this commit is not run again, so that it can be interrupted, or made in parts:
   run.py all --only p1,p2 --rounds 5
@@ -10,7 +11,8 @@
                                   some of it, printed only; any further peer by --extra NAME='CMD {workload} {args}'
 
 --quick: one round of few messages, kept apart; its document goes to BENCH_DIR. A broker is started unless --brokers or BROKERS
-names some (P7 then runs on those). BENCH_DIR (default ./.bench): builds and results. DISPATCHER_CMD: another `dispatcher`.
+names some (P7 then runs on those). BENCH_DIR (default ./.bench): builds and results. DISPATCHER_CMD: another `dispatcher`, of
+whatever commit, for what is printed only.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import sys
 import time
 
 from runner import plan, report, tables, versions
-from runner.build import build
+from runner.build import build, differs
 from runner.cluster import Cluster
 from runner.measure import measure
 from runner.paths import OUT, RESULTS
@@ -39,7 +41,7 @@ def arguments():
     parser.add_argument("--case", action="append", help="these only; see runner/plan.py")
     parser.add_argument("--extra", action="append", default=[], metavar="NAME=CMD")
     parser.add_argument("--count", type=int, help="p1 and p2: so many messages instead of the usual number")
-    parser.add_argument("--secs", type=int, help="p3: so long; default 6")
+    parser.add_argument("--secs", type=int, help="p3: so long, of which the first 2 are not counted; default 8")
     parser.add_argument("--timeout", type=int, default=180, help="seconds that a run gets")
     parser.add_argument("--brokers", default=os.environ.get("BROKERS"))
     parser.add_argument("--base-port", type=int, default=29092)
@@ -47,7 +49,7 @@ def arguments():
     options = parser.parse_args()
     options.extra = dict(extra.split("=", 1) for extra in options.extra)
     options.rounds = options.rounds or (1 if options.quick else 5)
-    options.secs = options.secs or (4 if options.quick else 6)
+    options.secs = options.secs or (4 if options.quick else 8)
     options.count = options.count or (50_000 if options.quick else None)
     return options
 
@@ -88,6 +90,18 @@ def measure_all(options, store, parts):
                     store.add("took", part=part, seconds=time.monotonic() - since, load=load)
 
 
+def check_builds(options, commit):
+    """Ends if not this commit would be measured. DISPATCHER_CMD is somebody's own program: what is kept is not of that."""
+    other = "DISPATCHER_CMD" in os.environ
+    if other and options.what == "all" and not options.quick:
+        sys.exit("all keeps results as those of this commit: leave DISPATCHER_CMD out, or use --quick or a single part")
+    wrong = differs(commit)
+    if wrong and not other:
+        sys.exit(wrong)
+    if wrong:
+        print(f"DISPATCHER_CMD is measured; the rest: {wrong}", file=sys.stderr)
+
+
 def main():
     # A broker that was started here is ended, whatever ends this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -96,6 +110,8 @@ def main():
         return build(options.tls)
     OUT.mkdir(parents=True, exist_ok=True)
     commit = options.commit or versions.commit()
+    if options.what != "table":
+        check_builds(options, commit)
     if options.what in plan.PLAN:
         # A store that nothing else reads: the same case may be measured again and again.
         store = Store(OUT / "single.jsonl", f"{commit} {time.time():.0f}")

@@ -1,5 +1,6 @@
 """One case of a part under way: its topic, its rounds, what is checked afterwards."""
 
+import random
 import sys
 import time
 
@@ -8,6 +9,9 @@ from . import peers
 
 class Case:
     """One case of a part under way. `run` is one peer's turn."""
+
+    # So many peers have a turn before the first round: the broker's own code is compiled while it runs.
+    WARM_UPS = 0
 
     def __init__(self, options, cluster, store, part, case):
         self.options, self.cluster, self.store, self.part, self.case = options, cluster, store, part, case
@@ -33,8 +37,23 @@ class Case:
     def group(self, peer, number):
         return f"{self.topic}-{peer}-{number}-{time.time_ns() % 10**6}"
 
+    def warm_up(self, who):
+        """Turns that are not counted."""
+        for peer in who[: self.WARM_UPS]:
+            print(f"  {self.part} {self.case} warm-up {peer}", file=sys.stderr, flush=True)
+            self.turn(peer, "warm-up")
+
+    def order(self, who, number):
+        """Whose turn is when. So that what a peer leaves behind does not always meet the same one: a zigzag (first, last,
+        second, …) that moves on by one each round; an even number of peers has each pair of neighbours once that way, an odd
+        one each twice if it goes backwards every second round. Each case draws who is first, and always draws the same."""
+        who, n = list(who), len(who)
+        random.Random(f"{self.part} {self.case}").shuffle(who)
+        turned = [who[((n - (i + 1) // 2 if i % 2 else i // 2) + number) % n] for i in range(n)]
+        return turned[::-1] if n % 2 and number % 2 else turned
+
     def round(self, who, number):
-        for peer in who[number % len(who):] + who[: number % len(who)]:
+        for peer in self.order(who, number):
             self.note(peer, number, self.turn(peer, number))
 
     def note(self, peer, number, found):

@@ -16,6 +16,7 @@ def measure(options, cluster, store, part, case, who):
     print(f"{part} {case}: {', '.join(who)}", file=sys.stderr, flush=True)
     under_way = CASES[part](options, cluster, store, part, case)
     under_way.prepare()
+    under_way.warm_up(who)
     for number in missing:
         under_way.round(who, number)
         store.add("round", part=part, case=case, round=number, count=under_way.count)

@@ -130,7 +130,7 @@ class Idle(Case):
         time.sleep(5)
 
     def round(self, who, number):
-        turned = who[number % len(who):] + who[: number % len(who)]
+        turned = self.order(who, number)
         self.idle([peer for peer in turned if peer not in self.BUSY], number)
         for peer in turned:
             if peer in self.BUSY:

@@ -13,4 +13,6 @@ TOOL = TARGET / "release/dispatcher"
 GO = OUT / "bin/peers-go"
 JAVA = OUT / "java"
 LIBS = Path(os.environ.setdefault("KAFKA_LIBS", str(OUT / "kafka-libs")))
+# Which commit the above were built of.
+BUILT = OUT / "built"
 RESULTS = HERE.parent / "RESULTS.md"

@@ -11,8 +11,10 @@ OVER_TLS = ["100,none,tls", "1024,none,tls"]
 # `ours-rskafka`: the same over the partition clients of the crate rskafka, `dispatcher --backend rskafka`.
 BOTH_BACKENDS = {f"{size},none": PRODUCERS + ["ours-rskafka"] for size in ("100", "1024")}
 
-# Messages, and how many may be unacknowledged, by size.
-COUNTS = {"100": (1_000_000, 50_000), "1024": (200_000, 20_000)}
+# Messages by size; P2's are more, since fewer would be consumed before an offset is committed.
+COUNTS = {"p1": {"100": 1_000_000, "1024": 200_000}, "p2": {"100": 2_000_000, "1024": 500_000}}
+# How many of them may be unacknowledged.
+WINDOWS = {"100": 50_000, "1024": 20_000}
 
 PLAN = {
     # SIZE,CODEC[,tls]
@@ -55,7 +57,7 @@ def title(part, case, count=None):
     if part in ("p1", "p2"):
         over = " over TLS" if words[-1] == "tls" else ""
         what = "produced, idempotent" if part == "p1" else "consumed"
-        return f"{count or messages(words[0]):,} × {words[0]} B, compression {words[1]}{over}, {what}"
+        return f"{count or messages(part, words[0]):,} × {words[0]} B, compression {words[1]}{over}, {what}"
     if part == "p3":
         return f"{words[1]} messages/s of {words[0]} B, linger 0"
     if part == "p4":
@@ -69,9 +71,9 @@ def title(part, case, count=None):
     return f"{words[0]} partitions, {words[1]} brokers"
 
 
-def messages(size):
-    return COUNTS[size][0] if size in COUNTS else 100_000
+def messages(part, size):
+    return COUNTS[part].get(size, 100_000)
 
 
 def window(size):
-    return COUNTS[size][1] if size in COUNTS else 20_000
+    return WINDOWS.get(size, 20_000)

@@ -7,7 +7,7 @@ HEAD = """# Results
 Made by `benches/peers/run.py`; every line below the heading is its own. What was measured in other ways, and why things
 were chosen, is in [STUDIES.md](STUDIES.md).
 
-What counts are **ratios within one interleaved run**: each round runs every peer once, the next begins with another one, and a
+What counts are **ratios within one interleaved run**: each round runs every peer once, the next in another order, and a
 ratio is the median of the rounds' ratios. Client and broker share the machine's cores, so messages/s say as much of the broker
 as of the client; CPU seconds (user and system, of the client's process, per million messages) are the steadiest. Every run
 counts what was acknowledged or handled, fails if it is short, and after P1 Kafka's own tool is asked how many
@@ -18,7 +18,7 @@ records the topic has got. Settings, and what each workload does: [peers/README.
 NOTES = {
     "p1": "acks=all, linger 5 ms, batches up to 1 MB, 4 partitions. `rskafka` has no idempotence and goes without, as does `ours-rskafka`, this library over its partition clients. `java` is the "
           "third pass of a warm process. `floor` replays requests that were encoded, and compressed, beforehand.",
-    "p2": "Ours by `subscribe`: a handler call a message, commits on. The others by a plain loop that commits nothing. "
+    "p2": "Ours by `subscribe`: a handler call a message, a commit every 20 ms. The others by a plain loop that commits nothing. "
           "messages/s from the first message to the last (franz: without those of its first poll), CPU from before the client exists. `floor` reads Fetch responses and "
           "computes their batches' CRC, and does not decompress.",
     "p3": "Acknowledged by all, one partition, sender and receiver in one process; the first 2 s are dropped. `floor`: a raw "

@@ -1,5 +1,6 @@
 """What ran on what: the machine, the tools, and each peer's version as its lock file or manifest has it."""
 
+import hashlib
 import os
 import platform
 import re
@@ -18,9 +19,17 @@ def output(*command):
 
 
 def commit():
-    """The commit that is measured; `-changed` behind it if files differ from it that matter."""
-    changed = output("git", "status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock", "benches/peers")
-    return output("git", "rev-parse", "--short=10", "HEAD") + ("-changed" if changed else "")
+    """The commit that is measured; behind it, if files differ from it that matter, `-changed-` and a digest of how."""
+    head = output("git", "rev-parse", "--short=10", "HEAD")
+    matter = ("--", "src", "Cargo.toml", "Cargo.lock", "benches/peers", ":!*.md")
+    changed = output("git", "diff", "HEAD", *matter)
+    new = output("git", "ls-files", "--others", "--exclude-standard", *matter).splitlines()
+    if not changed and not new:
+        return head
+    digest = hashlib.sha256(changed.encode())
+    for name in new:
+        digest.update(name.encode() + (ROOT / name).read_bytes())
+    return f"{head}-changed-{digest.hexdigest()[:6]}"
 
 
 def locked(folder):

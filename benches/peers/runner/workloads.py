@@ -11,10 +11,12 @@ SHORT_LIVED = dict(retention_bytes=64_000_000, segment_bytes=32_000_000)
 
 
 class Throughput(Case):
+    WARM_UPS = 2
+
     def __init__(self, *which):
         super().__init__(*which)
         self.size, self.codec, self.tls = self.words[0], self.words[1], self.words[-1] == "tls"
-        self.count = self.options.count or plan.messages(self.size)
+        self.count = self.options.count or plan.messages(self.part, self.size)
 
     def producing(self, tls, peer):
         return dict(**self.cluster.told(tls), topic=self.topic, count=self.count, size=self.size, compression=self.codec,
@@ -56,6 +58,8 @@ class Consume(Throughput):
 
 
 class Latency(Case):
+    WARM_UPS = 1
+
     def prepare(self):
         self.cluster.topic(self.topic, 1)
 
