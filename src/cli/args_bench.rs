@@ -32,6 +32,11 @@ impl Workload {
             Self::Receipts => "receipts",
         }
     }
+
+    /// Whether each message is sent when the one before it has come, or at its time.
+    pub(super) fn waits_for_each(self) -> bool {
+        matches!(self, Self::Latency | Self::Receipts)
+    }
 }
 
 #[derive(Debug, Clone, Args)]

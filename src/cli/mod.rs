@@ -89,11 +89,12 @@ fn run(mut cli: Cli, brokers_given: bool) -> Outcome {
             Command::Status(args) => status::run(&cli.all, args).await,
             Command::Topics(command) => topics::run(&cli.all, command).await,
             Command::Groups(command) => groups::run(&cli.all, command).await,
-            // In a task, as in a service: what sends from outside the runtime's threads wakes one of them each time.
-            Command::Bench(args) => {
+            // In a task, as in a service: from outside the runtime's threads each send wakes one of them.
+            Command::Bench(args) if args.workload.waits_for_each() => {
                 let bench = tokio::spawn(async move { bench::run(&cli.all, args).await });
-                bench.await.unwrap_or_else(|e| Err(Exit::failed(format!("the benchmark has broken: {e}"))))
+                bench.await.unwrap_or_else(|_| Err(Exit::failed("the benchmark panicked")))
             }
+            Command::Bench(args) => bench::run(&cli.all, args).await,
             Command::Embedded(args) => embedded::run(&cli.all, args).await,
             Command::Monitor(args) => monitor::run(&cli.all, args).await,
         }

@@ -75,7 +75,7 @@ pub(super) async fn run(bench: &Bench) -> Outcome<Measured> {
     Ok(measured.with_latencies(counted))
 }
 
-/// Wall and CPU time, of what is not counted too.
+/// Wall and CPU time of all messages, those of the warm-up too; not of the probes.
 async fn send_all(bench: &Bench, topic: &Topic, receiving: &Receiving) -> Result<(Duration, Duration)> {
     let mut payload = vec![b'0'; bench.args.size];
     payload[..MARK].copy_from_slice(&receiving.mark);

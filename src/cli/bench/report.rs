@@ -42,7 +42,7 @@ struct Row {
     params: Params,
     ok: bool,
     done: u64,
-    /// Of payloads.
+    /// Bytes of payloads.
     bytes: u64,
     wall_s: f64,
     msgs_per_s: f64,
