@@ -1,4 +1,4 @@
-//! A large assignment at rest costs next to nothing: few connections, no CPU. And whatever waits in the topic, a member
+//! A large assignment at rest costs next to nothing: few connections, hardly any CPU. And whatever waits in the topic, a member
 //! takes no more memory than it was given. With `DISPATCHER_SCALE=50` ten million messages wait.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 

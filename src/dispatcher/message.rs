@@ -193,7 +193,8 @@ impl Message {
         Origin::read(|name| self.header(name))
     }
 
-    /// When the sender handed it over, in ms since 1970 on the sender's clock; `None` for messages of others.
+    /// When the sender handed it over, in ms since 1970 on the sender's clock, within some 10 ms if it sent thousands a
+    /// second; `None` for messages of others.
     pub fn sent_ms(&self) -> Option<i64> {
         match &self.go {
             Some(go) => go.producer_sent_time.unix_ms(),

@@ -141,8 +141,8 @@ impl<'a> SendMessage<'a> {
         self
     }
 
-    /// The record's time in ms since 1970. Default now; thousands of messages a second share readings of the clock,
-    /// which are at most 10 ms old.
+    /// The record's time in ms since 1970. Default now; while thousands of messages a second are sent, by a clock that may
+    /// be some 10 ms behind.
     pub fn timestamp(mut self, ms: i64) -> Self {
         self.timestamp = Some(ms);
         self
@@ -230,6 +230,9 @@ impl<'a> SendMessage<'a> {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`], [`ErrorKind::MessageTooLarge`], [`ErrorKind::UnknownTopic`] or
     /// [`ErrorKind::NotWritten`]: in each case nothing was sent. What happens later, the [`Delivery`] tells.
+    ///
+    /// With memory free it does not wait. Whoever sends many in a loop in a task lets others have their turn now and then
+    /// (`tokio::task::yield_now`): what writes to the brokers may have to run on the same thread.
     ///
     /// Cancel-safe: dropped before it ends, the message is not sent.
     pub async fn enqueue(self) -> Result<Delivery> {
@@ -347,12 +350,14 @@ impl<'a> SendMessage<'a> {
         };
         let mut parts = RecordParts { timestamp: self.timestamp, key, value: self.value.as_slice(), headers: &[] };
         let env = self.dispatcher.env();
+        // Receipts tell how long a message took.
+        let now = || if asked.is_some() { env.wall_ms() } else { env.stamp_ms() };
         let new_id = || asked.map_or_else(|| self.new_id(), |asked| asked.id);
         let wishes = asked.map(|asked| asked.wishes).unwrap_or_default();
         let mut headers: Vec<(&str, Option<&[u8]>)>;
         match self.envelope {
             Envelope::Headers => {
-                let now = env.stamp_ms();
+                let now = now();
                 parts.timestamp = self.timestamp.or(Some(now));
                 let (id, sent) = (new_id(), Decimal::new(now));
                 let ours = [(ID_HEADER, Some(id.as_bytes())), (SENT_HEADER, Some(sent.as_bytes()))];
@@ -386,7 +391,7 @@ impl<'a> SendMessage<'a> {
                 let Some(value) = parts.value else {
                     return invalid("the Go-JSON envelope carries no tombstone: send one with Envelope::Raw".into());
                 };
-                let (id, now) = (new_id(), env.stamp_ms());
+                let (id, now) = (new_id(), now());
                 let text = envelope::encode_go(&GoMessage {
                     task_id: id.as_str().into(),
                     topic: Cow::Borrowed(topic.name()),

@@ -114,7 +114,7 @@ impl Env {
         }
     }
 
-    /// As [`wall_ms`](Self::wall_ms), for a record's timestamp: those of a burst share readings.
+    /// As [`wall_ms`](Self::wall_ms), for when a record was sent: those of a burst share readings.
     #[inline]
     pub(crate) fn stamp_ms(&self) -> i64 {
         match &self.0.wall {

@@ -4,8 +4,6 @@
 //! assignment epoch is void (O), records of one key or partition never run at once or out of order (K).
 
 mod looks;
-#[cfg(test)]
-mod tests;
 mod work;
 
 use std::collections::VecDeque;
@@ -279,3 +277,6 @@ fn get<B>(parts: &mut [Option<Part<B>>], id: PartId) -> Option<&mut Part<B>> {
     let part = parts.get_mut(id.slot as usize)?.as_mut();
     part.filter(|p| p.assignment.epoch == id.epoch || mutant!(IgnoreAssignmentEpoch))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What the driver asks a scheduler.
+//! What a scheduler is asked, mostly by the driver.
 
 use super::{PartId, Scheduler, get};
 use crate::worker::part::Part;

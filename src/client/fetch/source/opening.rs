@@ -10,8 +10,10 @@ use crate::wire::records::{Limits, RawBatch};
 
 /// A partition that keeps frames of more than this part of the budget in memory gets copies from then on.
 const MAX_PINNED: i64 = 8;
-/// Bytes that are opened before others get a turn: some 10 µs of work. For less, waking a thread would cost more.
+/// Work between two turns for others, in bytes opened. For less, waking a thread would cost more.
 const YIELD_AFTER: i64 = 64 << 10;
+/// What a block costs beside its bytes.
+const BLOCK_COST: i64 = 4 << 10;
 
 impl Source {
     /// Checks, decompresses and delivers.
@@ -19,7 +21,7 @@ impl Source {
         let Arrived { work, charge } = arrived;
         let Some(charge) = charge else { return };
         self.opened = 0;
-        let mut yielded = 0;
+        let (mut blocks, mut yielded) = (0, 0);
         for mut work in work {
             let raw = std::mem::take(&mut work.scan.kept);
             let mut batches = Vec::with_capacity(raw.len());
@@ -49,10 +51,12 @@ impl Source {
                 }
             }
             self.deliver(work, batches, bad);
-            if self.opened - yielded >= YIELD_AFTER {
+            blocks += 1;
+            let spent = self.opened + blocks * BLOCK_COST;
+            if spent - yielded >= YIELD_AFTER {
                 // The workers may share this thread.
                 tokio::task::yield_now().await;
-                yielded = self.opened;
+                yielded = spent;
             }
         }
     }
