@@ -1,5 +1,6 @@
 //! The producer id that all partitions of one producer share, and its present epoch.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::queue::PartitionQueue;
@@ -15,8 +16,8 @@ pub(crate) struct IdentityCell(Mutex<State>);
 enum State {
     #[default]
     Unknown,
-    /// Being asked for; these queues wait for it.
-    Asked(Vec<Arc<PartitionQueue>>),
+    /// Being asked for; these queues, by their ids, wait for it.
+    Asked(BTreeMap<u64, Arc<PartitionQueue>>),
     Known(Identity),
     /// Refused for good.
     Refused(Error),
@@ -57,13 +58,11 @@ impl IdentityCell {
         let mut state = lock(&self.0);
         match &mut *state {
             State::Asked(waiting) => {
-                if !waiting.iter().any(|q| Arc::ptr_eq(q, queue)) {
-                    waiting.push(queue.clone());
-                }
+                waiting.entry(queue.id()).or_insert_with(|| queue.clone());
                 false
             }
             State::Unknown => {
-                *state = State::Asked(vec![queue.clone()]);
+                *state = State::Asked(BTreeMap::from([(queue.id(), queue.clone())]));
                 true
             }
             State::Known(_) | State::Refused(_) => {
@@ -77,7 +76,7 @@ impl IdentityCell {
     /// There is none for now, because this client is not let in: what waits for it fails, what comes later asks anew.
     pub(crate) fn give_up(&self, error: &Error) {
         if let State::Asked(waiting) = std::mem::take(&mut *lock(&self.0)) {
-            for queue in &waiting {
+            for queue in waiting.values() {
                 queue.fail(error);
                 queue.submit(); // so that the client lets go of it
             }
@@ -91,7 +90,7 @@ impl IdentityCell {
             Err(error) => State::Refused(error),
         };
         if let State::Asked(waiting) = std::mem::replace(&mut *lock(&self.0), state) {
-            waiting.iter().for_each(|queue| queue.submit());
+            waiting.values().for_each(PartitionQueue::submit);
         }
     }
 }
