@@ -214,8 +214,9 @@ fn a_program_is_found_in_path_and_its_status_counts() {
     let (fails, works) = if windows { ("cmd /c exit 3", "cmd /c exit 0") } else { ("false", "true") };
     let failed = rows(&cli.run(&format!("subscribe TOPIC --group f --until-end --json -- {fails}"), b""));
     assert!(failed.len() == 2 && failed.iter().all(|row| row["error"].as_str().unwrap().contains("exit status")));
-    let worked = rows(&cli.run(&format!("subscribe TOPIC --group w --until-end --json -- {works}"), b""));
-    assert!(worked.len() == 2 && worked.iter().all(|row| row["error"].is_null()), "{worked:?}");
+    let run = cli.run(&format!("subscribe TOPIC --group w --until-end --json -- {works}"), b"");
+    let worked = rows(&run);
+    assert!(worked.len() == 2 && worked.iter().all(|row| row["error"].is_null()), "{worked:?}, {run:?}");
     assert_eq!(cli.ok("status TOPIC w", b"")[0]["total_lag"], 0);
 }
 
