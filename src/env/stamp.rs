@@ -2,23 +2,18 @@
 //! many have been made within a tick of the system's coarse clock, which is read much faster, the last one stands for
 //! the rest of that tick.
 
-#[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Readings within a tick before one is shared. A tick is 1 to 10 ms, mostly 4, so this is a few thousand sends a second.
-#[cfg(target_os = "linux")]
 const READINGS: u64 = 16;
-#[cfg(target_os = "linux")]
 const COUNT_BITS: u32 = 8;
 /// No tick is longer; a clock that was set back by more is noticed by it. Set back by less, what is shared is ahead by that
 /// much until the clock has caught up.
-#[cfg(target_os = "linux")]
 const TICK_MS: u64 = 16;
 
 /// The last reading, in ms since 1970, and in its lowest bits how many were made in its tick.
 #[derive(Debug, Default)]
 pub(super) struct Stamps {
-    #[cfg(target_os = "linux")]
     last: AtomicU64,
 }
 
@@ -26,14 +21,13 @@ impl Stamps {
     /// Milliseconds since 1970 by `precise`, or, in a burst, its last result if that is of the present tick.
     #[inline]
     pub(super) fn now(&self, precise: impl FnOnce() -> i64) -> i64 {
-        #[cfg(target_os = "linux")]
-        return self.at(coarse_ms(), precise);
-        #[cfg(not(target_os = "linux"))]
-        precise()
+        match coarse_ms() {
+            Some(tick) => self.at(tick, precise),
+            None => precise(),
+        }
     }
 
     /// `tick` is when the present one began. Of two threads that both read, the later reading stays.
-    #[cfg(target_os = "linux")]
     #[inline]
     fn at(&self, tick: u64, precise: impl FnOnce() -> i64) -> i64 {
         let last = self.last.load(Ordering::Relaxed);
@@ -53,15 +47,21 @@ impl Stamps {
     }
 }
 
-#[cfg(target_os = "linux")]
+/// When the present tick began; `None` where there is no such clock, and each record has its own reading.
 #[inline]
-fn coarse_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
+fn coarse_ms() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        Some(now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000)
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    use super::super::system_ms;
     use super::*;
 
     #[test]
@@ -97,12 +97,8 @@ mod tests {
     #[test]
     fn it_is_the_time() {
         let stamps = Stamps::default();
-        let precise = || {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            since.map_or(0, |d| d.as_millis() as i64)
-        };
         for _ in 0..100_000 {
-            let (stamp, now) = (stamps.now(precise), precise());
+            let (stamp, now) = (stamps.now(system_ms), system_ms());
             assert!((-50..2_000).contains(&(now - stamp)), "{stamp} is not {now}");
         }
     }

@@ -21,8 +21,9 @@ impl Source {
         let Arrived { work, charge } = arrived;
         let Some(charge) = charge else { return };
         self.opened = 0;
-        let (mut blocks, mut yielded) = (0, 0);
+        let mut since_turn = 0;
         for mut work in work {
+            let before = self.opened;
             let raw = std::mem::take(&mut work.scan.kept);
             let mut batches = Vec::with_capacity(raw.len());
             let mut bad = work.scan.bad.take();
@@ -51,12 +52,11 @@ impl Source {
                 }
             }
             self.deliver(work, batches, bad);
-            blocks += 1;
-            let spent = self.opened + blocks * BLOCK_COST;
-            if spent - yielded >= YIELD_AFTER {
+            since_turn += self.opened - before + BLOCK_COST;
+            if since_turn >= YIELD_AFTER {
                 // The workers may share this thread.
                 tokio::task::yield_now().await;
-                yielded = spent;
+                since_turn = 0;
             }
         }
     }
