@@ -289,6 +289,7 @@ where
             ended += 1;
         }
         let (mut chunks, began) = (0, this.env.now());
+        let set_aside = this.running.len() + this.tending.len();
         loop {
             let free = this.free() as u32;
             let want = match free {
@@ -300,7 +301,9 @@ where
                 Next::Run => this.run_chunk(cx),
                 Next::End if this.running.is_empty() && this.tending.is_empty() => return Poll::Ready(()),
                 // What a chunk has left behind is polled before this waits.
-                Next::End | Next::Wait if ended < CHUNK && chunks == 0 => return Poll::Pending,
+                Next::End | Next::Wait if ended < CHUNK && this.running.len() + this.tending.len() == set_aside => {
+                    return Poll::Pending;
+                }
                 Next::End | Next::Wait => break,
             }
             chunks += 1;

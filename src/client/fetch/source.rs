@@ -1,7 +1,8 @@
 //! The driver of one fetch session: one task per broker and isolation level. It sends the next Fetch as soon as the
 //! headers of the last answer are read and the readers have not enough to go on with (`asking.rs`), opens and delivers
 //! that answer's batches while the broker works (`opening.rs`), and hands partitions that went elsewhere back to the
-//! fetcher. Idle, it costs one request of a few bytes per long poll.
+//! fetcher. A small answer is delivered before the next Fetch is sent: then it is time that counts, not throughput.
+//! Idle, it costs one request of a few bytes per long poll.
 
 mod asking;
 mod opening;
@@ -26,6 +27,10 @@ use crate::net::Connection;
 
 /// How long nothing is asked for while the readers have enough.
 const MAX_HOLD: Duration = Duration::from_secs(10);
+
+/// Records of fewer bytes are handled before the next Fetch is sent: to write that takes longer than to handle them, and
+/// wakes a broker that may want the same processor.
+const PROMPT: i64 = 64 << 10;
 
 /// Which session. A partition attached twice needs two: `nth` counts them, and all but the first have connections of
 /// their own.
@@ -90,6 +95,8 @@ pub(super) struct Source {
 #[derive(Default)]
 struct Arrived {
     work: Vec<Work>,
+    /// Of their records, as they came.
+    bytes: i64,
     charge: Option<Arc<Charge>>,
 }
 
@@ -125,6 +132,11 @@ impl Source {
                 self.open(std::mem::take(&mut arrived)).await;
                 self.rest().await?;
                 continue;
+            }
+            if (1..PROMPT).contains(&arrived.bytes) {
+                self.open(std::mem::take(&mut arrived)).await;
+                // To the readers, which may share this thread.
+                tokio::task::yield_now().await;
             }
             self.hold_back(&mut arrived).await?;
             let flight = self.send(&mut arrived).await?;

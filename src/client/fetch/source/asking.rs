@@ -49,12 +49,7 @@ impl Source {
         let (env, config) = (self.common.cluster.env(), &self.common.config);
         let wait = max_wait(self.quiet, config.max_wait);
         let plan = self.table.plan();
-        let terms = Terms {
-            isolation: self.key.isolation,
-            max_wait_ms: wait.as_millis() as i32,
-            min_bytes: config.min_bytes,
-            max_bytes: i32::try_from(reservation.bytes()).unwrap_or(i32::MAX),
-        };
+        let terms = self.terms(wait, config.min_bytes, &reservation);
         let limit = wait + self.common.cluster.config().request_timeout;
         let started = request::version(&connection, plan.by_id).and_then(|version| {
             let request = request::build(plan, version, &terms);
@@ -67,6 +62,15 @@ impl Source {
                 self.fail(&error).await?;
                 Ok(None)
             }
+        }
+    }
+
+    fn terms(&self, wait: Duration, min_bytes: i32, reservation: &Reservation) -> Terms {
+        Terms {
+            isolation: self.key.isolation,
+            max_wait_ms: wait.as_millis() as i32,
+            min_bytes,
+            max_bytes: i32::try_from(reservation.bytes()).unwrap_or(i32::MAX),
         }
     }
 
@@ -128,7 +132,7 @@ impl Source {
                 self.pace.answered(bytes, waited);
                 let charge = Arc::new(reservation.settle(bytes));
                 let work = self.take_in(response, sent, wait).await?;
-                Ok(Arrived { work, charge: Some(charge) })
+                Ok(Arrived { work, bytes, charge: Some(charge) })
             }
             Ok(response) => {
                 let (code, broker) = (response.error_code, self.key.broker);
@@ -185,12 +189,13 @@ impl Source {
                     express = None;
                     match outcome {
                         Ok(response) if response.error_code == ErrorCode::NONE => {
-                            let charge = Arc::new(reservation.settle(bytes_of(&response)));
+                            let bytes = bytes_of(&response);
+                            let charge = Arc::new(reservation.settle(bytes));
                             let now = self.common.cluster.env().now();
                             let env = self.common.cluster.env().clone();
                             let answered = env.random(|rng| self.table.answer_outside(response, now, rng));
                             let (work, _) = self.act_on(answered, &[]);
-                            self.open(Arrived { work, charge: Some(charge) }).await;
+                            self.open(Arrived { work, bytes, charge: Some(charge) }).await;
                         }
                         // The session's own request is going to say so.
                         Ok(_) | Err(_) => {}
@@ -204,12 +209,7 @@ impl Source {
         let reservation = self.common.budget.try_reserve(1 << 16, LEAST)?;
         let plan = self.table.plan_outside()?;
         let (cluster, broker) = (self.common.cluster.clone(), self.key.broker);
-        let terms = Terms {
-            isolation: self.key.isolation,
-            max_wait_ms: 0,
-            min_bytes: 0,
-            max_bytes: i32::try_from(reservation.bytes()).unwrap_or(i32::MAX),
-        };
+        let terms = self.terms(Duration::ZERO, 0, &reservation);
         Some(Box::pin(async move {
             let ask = async {
                 let connection = cluster.connection(broker, Use::Control).await?;

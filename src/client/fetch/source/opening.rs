@@ -18,7 +18,7 @@ const BLOCK_COST: i64 = 4 << 10;
 impl Source {
     /// Checks, decompresses and delivers.
     pub(super) async fn open(&mut self, arrived: Arrived) {
-        let Arrived { work, charge } = arrived;
+        let Arrived { work, charge, .. } = arrived;
         let Some(charge) = charge else { return };
         self.opened = 0;
         let mut since_turn = 0;

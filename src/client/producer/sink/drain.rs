@@ -1,12 +1,10 @@
 //! The loop of one broker: which queues are due, when to connect, what is under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-
-use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::request::{Landed, RequestBuilder};
 use super::{Inbox, NO_LEADER, Router, identity};
@@ -36,7 +34,8 @@ pub(super) struct Drain {
     connection: Option<Connection>,
     opening: Option<Task<Result<Connection>>>,
     backoff: Backoff,
-    flights: FuturesUnordered<Task<Landed>>,
+    /// In the order of requests, which is that of answers: only the first is looked at.
+    flights: VecDeque<Task<Landed>>,
 }
 
 /// A queue this task has to look at.
@@ -61,7 +60,7 @@ impl Drain {
             connection: None,
             opening: None,
             backoff,
-            flights: FuturesUnordered::new(),
+            flights: VecDeque::new(),
         }
     }
 
@@ -83,7 +82,7 @@ impl Drain {
             let wake_at = self.wake_at(now);
             tokio::select! {
                 biased;
-                Some(landed) = self.flights.next() => self.land(landed),
+                landed = landing(&mut self.flights) => self.land(landed),
                 opened = connecting(&mut self.opening) => self.opened(opened),
                 () = inbox.arrived.notified() => {}
                 Ok(()) = changes.changed() => {
@@ -177,7 +176,7 @@ impl Drain {
         }
         match request.start(&connection, self.broker, now) {
             Some(flight) => {
-                self.flights.push(Box::pin(flight));
+                self.flights.push_back(Box::pin(flight));
                 true
             }
             None => false,
@@ -269,6 +268,14 @@ impl Drain {
             self.cluster.refresh();
         }
     }
+}
+
+/// The first request, once it has come to its end; never if none is under way. Cancel-safe.
+async fn landing(flights: &mut VecDeque<Task<Landed>>) -> Landed {
+    let Some(first) = flights.front_mut() else { return std::future::pending().await };
+    let landed = first.await;
+    flights.pop_front();
+    landed
 }
 
 /// The connection, once it is open; never if none is being opened.
