@@ -1,8 +1,8 @@
 //! The driver of one fetch session: one task per broker and isolation level. It sends the next Fetch as soon as the
 //! headers of the last answer are read and the readers have not enough to go on with (`asking.rs`), opens and delivers
 //! that answer's batches while the broker works (`opening.rs`), and hands partitions that went elsewhere back to the
-//! fetcher. A small answer is delivered before the next Fetch is sent: then it is time that counts, not throughput.
-//! Idle, it costs one request of a few bytes per long poll.
+//! fetcher. Where the broker had little, that is delivered before the next Fetch is sent: then it is time that counts,
+//! not throughput. Idle, it costs one request of a few bytes per long poll.
 
 mod asking;
 mod opening;
@@ -10,7 +10,7 @@ mod opening;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -28,9 +28,11 @@ use crate::net::Connection;
 /// How long nothing is asked for while the readers have enough.
 const MAX_HOLD: Duration = Duration::from_secs(10);
 
-/// Records of fewer bytes are handled before the next Fetch is sent: to write that takes longer than to handle them, and
-/// wakes a broker that may want the same processor.
-const PROMPT: i64 = 64 << 10;
+/// What little has arrived is handled before the next Fetch is sent: to write that takes longer than to handle a few
+/// records, and wakes a broker that may want the same processor. But where handlers keep the thread for longer than this,
+const LONG_TURN: Duration = Duration::from_millis(1);
+/// the Fetch goes first for so long.
+const FETCH_FIRST: Duration = Duration::from_secs(1);
 
 /// Which session. A partition attached twice needs two: `nth` counts them, and all but the first have connections of
 /// their own.
@@ -87,6 +89,8 @@ pub(super) struct Source {
     pace: Pace,
     /// Bytes of the last answer, decompressed.
     opened: i64,
+    /// Readers took long turns.
+    fetch_first_until: Instant,
     /// Cloned by every charge for decompressed bytes.
     inflated: Arc<()>,
 }
@@ -95,8 +99,8 @@ pub(super) struct Source {
 #[derive(Default)]
 struct Arrived {
     work: Vec<Work>,
-    /// Of their records, as they came.
-    bytes: i64,
+    /// The broker had no more, and to open it is no work to speak of.
+    little: bool,
     charge: Option<Arc<Charge>>,
 }
 
@@ -107,6 +111,7 @@ impl Source {
             backoff: Backoff::new(common.cluster.config().retry_backoff),
             pace: Pace::new(common.config.max_bytes),
             opened: 0,
+            fetch_first_until: common.cluster.env().now(),
             key,
             common,
             orders,
@@ -127,16 +132,15 @@ impl Source {
     async fn turn(&mut self) -> Result<std::convert::Infallible, Gone> {
         let mut arrived = Arrived::default();
         loop {
-            self.catch_up()?;
+            if arrived.little && self.common.cluster.env().now() >= self.fetch_first_until {
+                self.open(std::mem::take(&mut arrived)).await;
+                self.give_turn().await;
+            }
+            self.catch_up(&mut arrived).await?;
             if self.table.is_idle() {
                 self.open(std::mem::take(&mut arrived)).await;
                 self.rest().await?;
                 continue;
-            }
-            if (1..PROMPT).contains(&arrived.bytes) {
-                self.open(std::mem::take(&mut arrived)).await;
-                // To the readers, which may share this thread.
-                tokio::task::yield_now().await;
             }
             self.hold_back(&mut arrived).await?;
             let flight = self.send(&mut arrived).await?;
@@ -147,11 +151,26 @@ impl Source {
         }
     }
 
-    /// Carries out what has been ordered, without waiting.
-    fn catch_up(&mut self) -> Result<(), Gone> {
+    /// To the readers, which may share this thread.
+    async fn give_turn(&mut self) {
+        let env = self.common.cluster.env().clone();
+        let given = env.now();
+        tokio::task::yield_now().await;
+        let back = env.now();
+        if back - given > LONG_TURN {
+            self.fetch_first_until = back + FETCH_FIRST;
+        }
+    }
+
+    /// Carries out what has been ordered, without waiting for orders. What has arrived is opened before: a partition may
+    /// go elsewhere, and what is read there comes behind it.
+    async fn catch_up(&mut self, arrived: &mut Arrived) -> Result<(), Gone> {
         loop {
             match self.orders.try_recv() {
-                Ok(order) => self.obey(order),
+                Ok(order) => {
+                    self.open(std::mem::take(arrived)).await;
+                    self.obey(order);
+                }
                 Err(mpsc::error::TryRecvError::Empty) => break,
                 Err(mpsc::error::TryRecvError::Disconnected) => return Err(Gone),
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
+use super::opening::is_little;
 use super::{Arrived, Gone, Source};
 use crate::client::Use;
 use crate::client::fetch::budget::Reservation;
@@ -39,7 +40,7 @@ impl Source {
     pub(super) async fn send(&mut self, arrived: &mut Arrived) -> Result<Option<Flight>, Gone> {
         let Some(connection) = self.connected(arrived).await? else { return Ok(None) };
         let reservation = self.reserve(arrived).await?;
-        self.catch_up()?;
+        self.catch_up(arrived).await?;
         if self.table.is_idle() {
             return Ok(None);
         }
@@ -130,9 +131,11 @@ impl Source {
                 let bytes = bytes_of(&response);
                 let waited = self.common.cluster.env().now().saturating_duration_since(idle_since);
                 self.pace.answered(bytes, waited);
+                // Else there is more where this came from.
+                let all = bytes < reservation.bytes() / 4;
                 let charge = Arc::new(reservation.settle(bytes));
                 let work = self.take_in(response, sent, wait).await?;
-                Ok(Arrived { work, bytes, charge: Some(charge) })
+                Ok(Arrived { little: all && is_little(&work), work, charge: Some(charge) })
             }
             Ok(response) => {
                 let (code, broker) = (response.error_code, self.key.broker);
@@ -189,13 +192,12 @@ impl Source {
                     express = None;
                     match outcome {
                         Ok(response) if response.error_code == ErrorCode::NONE => {
-                            let bytes = bytes_of(&response);
-                            let charge = Arc::new(reservation.settle(bytes));
+                            let charge = Arc::new(reservation.settle(bytes_of(&response)));
                             let now = self.common.cluster.env().now();
                             let env = self.common.cluster.env().clone();
                             let answered = env.random(|rng| self.table.answer_outside(response, now, rng));
                             let (work, _) = self.act_on(answered, &[]);
-                            self.open(Arrived { work, bytes, charge: Some(charge) }).await;
+                            self.open(Arrived { work, charge: Some(charge), ..Arrived::default() }).await;
                         }
                         // The session's own request is going to say so.
                         Ok(_) | Err(_) => {}

@@ -14,6 +14,8 @@ const MAX_PINNED: i64 = 8;
 const YIELD_AFTER: i64 = 64 << 10;
 /// What a block costs beside its bytes.
 const BLOCK_COST: i64 = 4 << 10;
+/// Compressed records are taken to become so many times as long.
+const EXPANSION: i64 = 4;
 
 impl Source {
     /// Checks, decompresses and delivers.
@@ -122,6 +124,13 @@ impl Source {
         }
         drop(hold);
     }
+}
+
+/// Whether there is something to open, for which nobody else needs a turn meanwhile.
+pub(super) fn is_little(work: &[Work]) -> bool {
+    let cost = |raw: &RawBatch| raw.bytes().len() as i64 * if is_compressed(raw) { EXPANSION } else { 1 };
+    let costs = work.iter().map(|work| BLOCK_COST + work.scan.kept.iter().map(cost).sum::<i64>());
+    !work.is_empty() && costs.sum::<i64>() < YIELD_AFTER
 }
 
 fn is_compressed(batch: &RawBatch) -> bool {

@@ -175,8 +175,12 @@ impl Drain {
             }
         }
         match request.start(&connection, self.broker, now) {
-            Some(flight) => {
+            Some(Ok(flight)) => {
                 self.flights.push_back(Box::pin(flight));
+                true
+            }
+            Some(Err(landed)) => {
+                self.land(landed);
                 true
             }
             None => false,

@@ -59,13 +59,13 @@ impl RequestBuilder {
         self.batches.push(batch);
     }
 
-    /// Sends the request; `None` if it is empty.
+    /// Sends the request; `None` if it is empty. What cannot be sent has come to its end at once.
     pub(super) fn start(
         self,
         connection: &Connection,
         broker: i32,
         now: Instant,
-    ) -> Option<impl Future<Output = Landed> + Send + use<>> {
+    ) -> Option<Result<impl Future<Output = Landed> + Send + use<>, Landed>> {
         let first = self.batches.first()?;
         let limit = first.queue.shared().config.request_timeout;
         let left = self.batches.iter().map(|b| b.deadline().saturating_duration_since(now)).min().unwrap_or(limit);
@@ -86,22 +86,21 @@ impl RequestBuilder {
             .collect();
         let (batches, places) = (self.batches, self.places);
         tracing::trace!(target: "dispatcher::client", broker, batches = batches.len(), bytes = self.bytes, "produce");
+        let (version, mut pending) = match started {
+            Ok(started) => started,
+            Err(error) => return Some(Err(Landed { batches, places, answer: Err(Lost { error, maybe_sent: false }) })),
+        };
         let connection = connection.clone();
-        Some(async move {
-            let answer = match started {
-                Err(error) => Err(Lost { error, maybe_sent: false }),
-                Ok((version, mut pending)) => match (&mut pending).await {
-                    Ok(response) => {
-                        connection.throttle::<ProduceRequest>(version, response.throttle_time_ms);
-                        Ok(sort(response, version, &topics))
-                    }
-                    Err(error) => {
-                        Err(Lost { error, maybe_sent: pending.maybe_sent() && !mutant!(LostAnswerIsNotWritten) })
-                    }
-                },
+        Some(Ok(async move {
+            let answer = match (&mut pending).await {
+                Ok(response) => {
+                    connection.throttle::<ProduceRequest>(version, response.throttle_time_ms);
+                    Ok(sort(response, version, &topics))
+                }
+                Err(error) => Err(Lost { error, maybe_sent: pending.maybe_sent() && !mutant!(LostAnswerIsNotWritten) }),
             };
             Landed { batches, places, answer }
-        })
+        }))
     }
 }
 
