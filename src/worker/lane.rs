@@ -9,22 +9,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-
 use super::failure::HandlerError;
 use super::follow::Tending;
 use super::job::{Ended, Job, Kept, Slot, Subject, Ticket};
 use super::pool::{LaneRules, Next, Shared};
 use super::record::{Block, Origin, Record};
 use super::scheduler::{Done, End, Item, PartId, Run, Work};
+use super::waiting::Waiting;
 use super::written::Batches;
 use crate::env::Env;
 
 /// Records that are taken at once.
 const CHUNK: u32 = 64;
-/// Where all handlers are ready at once, a turn goes on for so many chunks or so long: less, and runtimes wake idle
-/// threads for nothing; more, and other tasks wait.
+/// A turn goes on for so many chunks or so long: less, and runtimes wake idle threads for nothing; more, and other tasks
+/// wait.
 const TURN: (u32, Duration) = (16, Duration::from_micros(100));
 /// Records in aftercare at which a lane takes no more.
 const MAX_TENDED: usize = 1_000;
@@ -41,9 +39,9 @@ pub(crate) struct Lane<B: Block, H, F> {
     /// Handlers it may run at once.
     quota: usize,
     /// Records whose handlers run, that wait for their next attempt, or that go to another topic.
-    pub(super) running: FuturesUnordered<Job<B, F>>,
+    pub(super) running: Waiting<Job<B, F>>,
     /// Records whose handlers have ended.
-    pub(super) tending: FuturesUnordered<Tending<B>>,
+    pub(super) tending: Waiting<Tending<B>>,
     /// Those of them that wait for what they wrote only.
     pub(super) written: Batches<B>,
     /// Where the next handler is polled first.
@@ -78,8 +76,8 @@ where
             handler,
             index,
             quota,
-            running: FuturesUnordered::new(),
-            tending: FuturesUnordered::new(),
+            running: Waiting::new(),
+            tending: Waiting::new(),
             written: Batches::default(),
             slot: Box::pin(None),
             spare: Vec::new(),
@@ -257,6 +255,28 @@ where
         self.done.extend(end.map(|end| ticket.done(end)));
     }
 
+    /// Goes on with what has ended, a chunk of it at most.
+    fn look(&mut self, cx: &mut Context<'_>, ended: &mut u32) {
+        while *ended < CHUNK
+            && let Poll::Ready(Some(finished)) = self.running.poll_next(cx)
+        {
+            self.spare.extend(finished.slot);
+            self.proceed(finished.ended, finished.subject, cx);
+            *ended += 1;
+        }
+        while *ended < CHUNK
+            && let Poll::Ready(Some(tended)) = self.tending.poll_next(cx)
+        {
+            self.tended(tended);
+            *ended += 1;
+        }
+    }
+
+    /// So many futures are waited for.
+    fn waiting(&self) -> usize {
+        self.running.len() + self.tending.len()
+    }
+
     fn timeout(&self) -> Option<super::job::Timeout> {
         let limit = self.rules.handler_timeout?;
         let env = self.env.clone();
@@ -274,22 +294,8 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let mut ended = 0;
-        while ended < CHUNK
-            && let Poll::Ready(Some(finished)) = this.running.poll_next_unpin(cx)
-        {
-            this.spare.extend(finished.slot);
-            this.proceed(finished.ended, finished.subject, cx);
-            ended += 1;
-        }
-        while ended < CHUNK
-            && let Poll::Ready(Some(tended)) = this.tending.poll_next_unpin(cx)
-        {
-            this.tended(tended);
-            ended += 1;
-        }
-        let (mut chunks, began) = (0, this.env.now());
-        let set_aside = this.running.len() + this.tending.len();
+        let (mut chunks, began, mut ended, mut spawned) = (0, this.env.now(), 0, false);
+        this.look(cx, &mut ended);
         loop {
             let free = this.free() as u32;
             let want = match free {
@@ -298,17 +304,23 @@ where
                 _ => free.min(CHUNK),
             };
             match this.shared.exchange(this.index, &mut this.done, &mut this.back, want, &mut this.work, cx) {
-                Next::Run => this.run_chunk(cx),
-                Next::End if this.running.is_empty() && this.tending.is_empty() => return Poll::Ready(()),
-                // What a chunk has left behind is polled before this waits.
-                Next::End | Next::Wait if ended < CHUNK && this.running.len() + this.tending.len() == set_aside => {
-                    return Poll::Pending;
+                Next::Run => {
+                    let before = this.waiting();
+                    this.run_chunk(cx);
+                    // What it has left behind says only now what wakes it.
+                    if this.waiting() > before {
+                        spawned |= this.rules.spawn_each;
+                        this.look(cx, &mut ended);
+                    }
                 }
-                Next::End | Next::Wait => break,
+                Next::End if this.waiting() == 0 => return Poll::Ready(()),
+                // A task that computes keeps this thread: to be woken here wakes another one, which goes on with all else.
+                Next::End | Next::Wait if spawned || ended == CHUNK => break,
+                Next::End | Next::Wait => return Poll::Pending,
             }
             chunks += 1;
             // A handler whose budget is used up waits for the next turn, however much is there for it.
-            let goes_on = this.ready_at_once && tokio::task::coop::has_budget_remaining();
+            let goes_on = ended < CHUNK && tokio::task::coop::has_budget_remaining();
             if !goes_on || chunks == TURN.0 || this.env.now() - began >= TURN.1 {
                 break;
             }

@@ -37,6 +37,7 @@ mod testkit;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod waiting;
 mod watching;
 mod written;
 
