@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::failure::HandlerError;
@@ -88,15 +88,15 @@ where
         }
     }
 
-    fn run_chunk(&mut self, cx: &mut Context<'_>) {
+    fn run_chunk(&mut self) {
         let before = self.running.len();
         let mut work = std::mem::take(&mut self.work);
         let mut waiting = None;
         while let Some(run) = work.runs.pop_front() {
-            self.run(run, &mut waiting, cx);
+            self.run(run, &mut waiting);
         }
         while let Some(item) = work.items.pop_front() {
-            self.item(item, cx);
+            self.item(item);
         }
         self.work = work;
         self.ready_at_once = self.running.len() == before && self.back.is_empty();
@@ -117,7 +117,7 @@ where
     }
 
     /// Runs one after another; `waiting` is the partition whose handler is pending, under order by partition.
-    fn run(&mut self, mut run: Run<B>, waiting: &mut Option<PartId>, cx: &mut Context<'_>) {
+    fn run(&mut self, mut run: Run<B>, waiting: &mut Option<PartId>) {
         if self.rules.serial && *waiting == Some(run.part) {
             self.back.runs.push_back(run);
             return;
@@ -144,7 +144,7 @@ where
             let ticket = Ticket { part: run.part, seq: run.seq, index: run.index, key: None };
             run.index += 1;
             run.count -= 1;
-            match self.start(&origin, self.first(&origin, view), ticket, None, cx) {
+            match self.start(&origin, self.first(&origin, view), ticket, None) {
                 Some(End::Finished) => {
                     (done.count, done.after) = (done.count + 1, run.at);
                     continue;
@@ -172,26 +172,27 @@ where
         (done.index, done.count) = (next, 0);
     }
 
-    fn item(&mut self, item: Item<B>, cx: &mut Context<'_>) {
+    fn item(&mut self, item: Item<B>) {
         if self.is_closed(&item.origin) {
             self.back.items.push_back(item);
             return;
         }
         let ticket = Ticket { part: item.part, seq: item.seq, index: item.index, key: item.key };
         let record = self.first(&item.origin, item.view);
-        if let Some(end) = self.start(&item.origin, record, ticket, None, cx) {
+        if let Some(end) = self.start(&item.origin, record, ticket, None) {
             self.done.push(ticket.done(end));
         }
     }
 
     /// Calls the handler and polls it once; `None` when something has to be waited for. `kept` is of earlier attempts.
+    /// A handler that is not ready is polled again by [`look`](Self::look), before this lane rests; only then it says what
+    /// wakes it.
     pub(super) fn start(
         &mut self,
         origin: &Arc<Origin<B>>,
         record: Record<B>,
         ticket: Ticket,
         kept: Option<Kept<B>>,
-        cx: &mut Context<'_>,
     ) -> Option<End> {
         let kept = kept.or_else(|| self.keep(&record));
         let offset = record.offset();
@@ -208,6 +209,7 @@ where
             return None;
         }
         let (slot, handler) = (&mut self.slot, &self.handler);
+        let cx = &mut Context::from_waker(Waker::noop());
         let polled = catch_unwind(AssertUnwindSafe(|| {
             slot.set(Some(handler(record)));
             let polled = slot.as_mut().as_pin_mut().map_or(Poll::Pending, |f| f.poll(cx));
@@ -237,7 +239,7 @@ where
     }
 
     /// Goes on with a record whose job has ended.
-    fn proceed(&mut self, ended: Ended, subject: Subject<B>, cx: &mut Context<'_>) {
+    fn proceed(&mut self, ended: Ended, subject: Subject<B>) {
         let ticket = subject.ticket;
         let end = match (ended, subject.kept) {
             (Ended::Handled(result), kept) => self.follow(Subject { kept, ..subject }, result),
@@ -248,7 +250,7 @@ where
             (Ended::Rested, Some(kept)) if !subject.assignment.is_closed() && !self.shared.is_halted() => {
                 let record = kept.record.clone();
                 let origin = record.origin().clone();
-                self.start(&origin, record, ticket, Some(*kept), cx)
+                self.start(&origin, record, ticket, Some(*kept))
             }
             (Ended::Rested | Ended::Disturbed | Ended::Forwarded(_), _) => Some(End::Abandoned),
         };
@@ -261,7 +263,7 @@ where
             && let Poll::Ready(Some(finished)) = self.running.poll_next(cx)
         {
             self.spare.extend(finished.slot);
-            self.proceed(finished.ended, finished.subject, cx);
+            self.proceed(finished.ended, finished.subject);
             *ended += 1;
         }
         while *ended < CHUNK
@@ -294,7 +296,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let (mut chunks, began, mut ended, mut spawned) = (0, this.env.now(), 0, false);
+        let (mut chunks, began, mut ended) = (0, this.env.now(), 0);
         this.look(cx, &mut ended);
         loop {
             let free = this.free() as u32;
@@ -306,16 +308,15 @@ where
             match this.shared.exchange(this.index, &mut this.done, &mut this.back, want, &mut this.work, cx) {
                 Next::Run => {
                     let before = this.waiting();
-                    this.run_chunk(cx);
+                    this.run_chunk();
                     // What it has left behind says only now what wakes it.
                     if this.waiting() > before {
-                        spawned |= this.rules.spawn_each;
                         this.look(cx, &mut ended);
                     }
                 }
                 Next::End if this.waiting() == 0 => return Poll::Ready(()),
                 // A task that computes keeps this thread: to be woken here wakes another one, which goes on with all else.
-                Next::End | Next::Wait if spawned || ended == CHUNK => break,
+                Next::End | Next::Wait if ended == CHUNK || chunks > 0 && this.rules.spawn_each => break,
                 Next::End | Next::Wait => return Poll::Pending,
             }
             chunks += 1;

@@ -11,7 +11,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
 
-/// Futures that wake themselves each time they are polled get so many polls before others have their turn.
+/// The first look at what was pushed ends with the set's own wake-up: only a second tells whether a future meant it. One
+/// that is woken in that, too, waits until others had their turn.
 const LOOKS: u32 = 2;
 
 /// See the file's head.
@@ -25,7 +26,7 @@ pub(super) struct Waiting<F> {
 #[derive(Default)]
 struct Gate {
     task: AtomicWaker,
-    /// The task is here: it looks at `woken` before it leaves.
+    /// The task is here: it looks at `woken` before it leaves to wait.
     polling: AtomicBool,
     woken: AtomicBool,
 }
@@ -58,9 +59,13 @@ impl<F: Future> Waiting<F> {
         self.futures.push(future);
     }
 
-    /// One that has ended, or pending if all wait; ready with `None` if there are none. After a future that has ended this
-    /// has to be called again for the task to be woken: until it is pending, or from a task that is going to be polled.
+    /// One that has ended, or pending: the task is woken for what waits. Ready with `None` if there are none. After a future
+    /// that has ended this has to be called again for the task to be woken: until it is pending, or from a task that is going
+    /// to be polled.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        if self.futures.is_empty() {
+            return Poll::Ready(None);
+        }
         self.gate.task.register(cx.waker());
         self.gate.polling.store(true, SeqCst);
         let mut looks = 0;
@@ -85,6 +90,7 @@ mod tests {
     use std::future::poll_fn;
     use std::pin::Pin;
     use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
 
     use tokio::sync::oneshot;
 
@@ -147,15 +153,19 @@ mod tests {
     /// Wakes from other threads at any moment: none is lost.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn none_that_ends_meanwhile_is_overlooked() {
-        let mut waiting = Waiting::<Task>::new();
-        for i in 0..20_000 {
-            let (end, ended) = oneshot::channel();
-            let _detached = Env::system().spawn(async move { end.send(i) });
-            waiting.push(Box::pin(async move { ended.await.unwrap() }));
-            if i % 3 == 0 {
-                poll_fn(|cx| waiting.poll_next(cx)).await.unwrap();
+        let env = Env::system();
+        let ends = async {
+            let mut waiting = Waiting::<Task>::new();
+            for i in 0..20_000 {
+                let (end, ended) = oneshot::channel();
+                let _detached = env.spawn(async move { end.send(i) });
+                waiting.push(Box::pin(async move { ended.await.unwrap() }));
+                if i % 3 == 0 {
+                    poll_fn(|cx| waiting.poll_next(cx)).await.unwrap();
+                }
             }
-        }
-        while poll_fn(|cx| waiting.poll_next(cx)).await.is_some() {}
+            while poll_fn(|cx| waiting.poll_next(cx)).await.is_some() {}
+        };
+        env.timeout(Duration::from_secs(60), ends).await.expect("a wake-up was lost");
     }
 }

@@ -29,7 +29,8 @@ use crate::net::Connection;
 const MAX_HOLD: Duration = Duration::from_secs(10);
 
 /// What little has arrived is handled before the next Fetch is sent: to write that takes longer than to handle a few
-/// records, and wakes a broker that may want the same processor. But where handlers keep the thread for longer than this,
+/// records, and wakes a broker that may want the same processor. But where the thread is kept for longer than this, as by
+/// handlers that compute,
 const LONG_TURN: Duration = Duration::from_millis(1);
 /// the Fetch goes first for so long.
 const FETCH_FIRST: Duration = Duration::from_secs(1);
@@ -89,7 +90,7 @@ pub(super) struct Source {
     pace: Pace,
     /// Bytes of the last answer, decompressed.
     opened: i64,
-    /// Readers took long turns.
+    /// The last turn that was given took long.
     fetch_first_until: Instant,
     /// Cloned by every charge for decompressed bytes.
     inflated: Arc<()>,
@@ -99,7 +100,7 @@ pub(super) struct Source {
 #[derive(Default)]
 struct Arrived {
     work: Vec<Work>,
-    /// The broker had no more, and to open it is no work to speak of.
+    /// The broker had no more, as it seems, and to open it is no work to speak of.
     little: bool,
     charge: Option<Arc<Charge>>,
 }

@@ -60,6 +60,7 @@ impl Source {
             Ok(pending) => Ok(Some(Flight { pending, reservation, sent: env.now(), wait })),
             Err(error) => {
                 drop(reservation);
+                self.open(std::mem::take(arrived)).await;
                 self.fail(&error).await?;
                 Ok(None)
             }

@@ -181,7 +181,7 @@ impl Drain {
             }
             Some(Err(landed)) => {
                 self.land(landed);
-                true
+                false
             }
             None => false,
         }
