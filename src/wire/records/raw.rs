@@ -90,7 +90,6 @@ impl RawBatch {
     }
 
     /// Header and records as they came.
-    #[cfg(any(test, feature = "fuzzing", feature = "embedded"))]
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
