@@ -29,10 +29,10 @@ use crate::net::Connection;
 const MAX_HOLD: Duration = Duration::from_secs(10);
 
 /// What little has arrived is handled before the next Fetch is sent: to write that takes longer than to handle a few
-/// records, and wakes a broker that may want the same processor. But where the thread is kept for longer than this, as by
-/// handlers that compute,
+/// records, and wakes a broker that may want the same processor. Handling that takes longer than this, as by handlers that
+/// compute, must not keep the Fetch back:
 const LONG_TURN: Duration = Duration::from_millis(1);
-/// the Fetch goes first for so long.
+/// for so long after a long turn the Fetch is sent first.
 const FETCH_FIRST: Duration = Duration::from_secs(1);
 
 /// Which session. A partition attached twice needs two: `nth` counts them, and all but the first have connections of
@@ -90,7 +90,7 @@ pub(super) struct Source {
     pace: Pace,
     /// Bytes of the last answer, decompressed.
     opened: i64,
-    /// The last turn that was given took long.
+    /// Ahead of now after a long turn: see `LONG_TURN`.
     fetch_first_until: Instant,
     /// Cloned by every charge for decompressed bytes.
     inflated: Arc<()>,

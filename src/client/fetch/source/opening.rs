@@ -126,7 +126,7 @@ impl Source {
     }
 }
 
-/// Whether there is something to open, for which nobody else needs a turn meanwhile.
+/// Whether there is something to open, and so little that [`open`](Source::open) gives no turns to others meanwhile.
 pub(super) fn is_little(work: &[Work]) -> bool {
     let cost = |raw: &RawBatch| raw.bytes().len() as i64 * if is_compressed(raw) { EXPANSION } else { 1 };
     let costs = work.iter().map(|work| BLOCK_COST + work.scan.kept.iter().map(cost).sum::<i64>());
