@@ -1,7 +1,8 @@
 //! Buffers of large frames, to be used again: memory fresh from the system costs a page fault for every 4 KiB, which is
-//! more than what is read into it does. `frames` takes them; they come back when the last slice of a frame is dropped,
-//! wherever that is. What must stay true: what waits here is bounded, for all connections of a client together, and a
-//! buffer is never much larger than the frame in it, because memory is accounted for by what frames hold.
+//! more than what is read into it does. `frames` takes them, and decompression; they come back when the last slice of
+//! what is in them is dropped, wherever that is. What must stay true: what waits here is bounded, for all connections of
+//! a client together, and a buffer is never much larger than was asked for, because memory is accounted for by what is
+//! in it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,7 +20,7 @@ pub(crate) struct Buffers(Arc<Mutex<Idle>>);
 
 #[derive(Debug, Default)]
 struct Idle {
-    /// The one that came back last stands last.
+    /// The one that came back last stands last. How long one is says how much of it was ever written to.
     buffers: VecDeque<BytesMut>,
     bytes: usize,
     /// No large frames are to be expected: what comes back is not kept.
@@ -33,23 +34,64 @@ impl Buffers {
         let used = {
             let mut idle = locked(&self.0);
             idle.quiet = false;
-            let at = idle.buffers.iter().rposition(|b| (size..=capacity).contains(&b.capacity()));
-            let buffer = at.and_then(|at| idle.buffers.remove(at));
-            idle.bytes -= buffer.as_ref().map_or(0, BytesMut::capacity);
-            buffer
+            idle.take(size, capacity)
         };
-        used.unwrap_or_else(|| BytesMut::with_capacity(capacity))
+        match used {
+            Some(mut buffer) => {
+                buffer.clear();
+                buffer
+            }
+            None => BytesMut::with_capacity(capacity),
+        }
+    }
+
+    /// `size` bytes that may be written to, whatever is in them, and a thirtieth more at most, but no more than `most`.
+    /// What is written there does not tell whether large frames are to be expected: they do that.
+    #[cfg(any(test, feature = "gzip", feature = "lz4", feature = "snappy", feature = "zstd"))]
+    pub(super) fn room(&self, size: usize, most: usize) -> BytesMut {
+        if size < LARGE {
+            return BytesMut::zeroed(size);
+        }
+        let capacity = rounded(size).min(most).max(size);
+        let used = locked(&self.0).take(size, capacity);
+        match used {
+            Some(mut buffer) => {
+                buffer.resize(buffer.capacity(), 0);
+                buffer
+            }
+            None => BytesMut::zeroed(capacity),
+        }
     }
 
     /// A frame that comes back when nobody holds any of it any more.
     pub(super) fn lend(&self, buffer: BytesMut) -> Bytes {
-        Bytes::from_owner(Lent { buffer, home: Arc::downgrade(&self.0) })
+        self.lend_first(buffer.len(), buffer)
+    }
+
+    /// The first `used` bytes of a buffer, the same way.
+    pub(super) fn lend_first(&self, used: usize, buffer: BytesMut) -> Bytes {
+        Bytes::from_owner(Lent { buffer, used, home: Arc::downgrade(&self.0) })
+    }
+
+    /// What is not needed any more.
+    pub(super) fn give_back(&self, buffer: BytesMut) {
+        if buffer.capacity() >= LARGE {
+            // Given to the system when nobody waits for the lock.
+            let gone = locked(&self.0).keep(buffer);
+            drop(gone);
+        }
     }
 
     /// Bytes that wait to be used again.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         locked(&self.0).bytes
+    }
+
+    /// The largest of the buffers that wait.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn largest(&self) -> usize {
+        locked(&self.0).buffers.iter().map(BytesMut::capacity).max().unwrap_or(0)
     }
 
     /// Gives what waits to the system, and what comes back until the next large frame.
@@ -60,6 +102,14 @@ impl Buffers {
 }
 
 impl Idle {
+    /// The one that came back last of those that are as large.
+    fn take(&mut self, least: usize, most: usize) -> Option<BytesMut> {
+        let at = self.buffers.iter().rposition(|b| (least..=most).contains(&b.capacity()))?;
+        let buffer = self.buffers.remove(at)?;
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
     /// Keeps a buffer; what has to go for it.
     fn keep(&mut self, buffer: BytesMut) -> Vec<BytesMut> {
         let mut gone = Vec::new();
@@ -81,23 +131,21 @@ impl Idle {
 
 struct Lent {
     buffer: BytesMut,
+    used: usize,
     home: Weak<Mutex<Idle>>,
 }
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.get(..self.used).unwrap_or_default()
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let Some(home) = self.home.upgrade() else { return };
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        // Given to the system when nobody waits for the lock.
-        let gone = locked(&home).keep(buffer);
-        drop(gone);
+        if let Some(home) = self.home.upgrade() {
+            Buffers(home).give_back(std::mem::take(&mut self.buffer));
+        }
     }
 }
 
@@ -171,6 +219,28 @@ mod tests {
         assert_eq!(waiting(&buffers), (0, 0), "nobody would use it");
         drop(lent(&buffers, 200_000));
         assert_eq!(waiting(&buffers).0, 1);
+    }
+
+    #[test]
+    fn what_is_decompressed_takes_the_place_of_frames_and_keeps_nothing_for_quiet_times() {
+        let buffers = Buffers::default();
+        let frame = lent(&buffers, 300_000);
+        let at = frame.as_ptr();
+        drop(frame);
+        let mut room = buffers.room(299_000, 400_000);
+        assert_eq!((room.as_ptr(), room.len()), (at, room.capacity()), "all of it may be written to");
+        room[..3].copy_from_slice(b"abc");
+        let part = buffers.lend_first(3, room);
+        assert_eq!((&part[..], waiting(&buffers)), (&b"abc"[..], (0, 0)));
+        drop(part);
+        assert_eq!(waiting(&buffers).0, 1);
+        assert_eq!(buffers.take(300_000).len(), 0, "to be read into from its beginning");
+        assert_eq!(buffers.room(300_000, 300_000).len(), 300_000, "not beyond what is allowed");
+        buffers.clear();
+        buffers.give_back(buffers.room(300_000, 400_000));
+        assert_eq!(waiting(&buffers), (0, 0));
+        let small = buffers.room(100, 400_000);
+        assert_eq!(small.len(), 100);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::env::Env;
 use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Connection;
+use crate::wire::buffers::Buffers;
 
 /// A handle; clones share the cluster. With the last one go its task and connections.
 #[derive(Clone)]
@@ -61,6 +62,11 @@ impl Cluster {
 
     pub(crate) fn config(&self) -> &ClientConfig {
         &self.0.core.config
+    }
+
+    /// Where the memory of what its connections read comes from.
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.0.core.connections.buffers
     }
 
     /// What is known now.

@@ -22,6 +22,7 @@ use crate::client::types::{AssignmentEpoch, Position, TopicName, TopicPartition}
 use crate::env::Env;
 use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
+use crate::wire::records::Limits;
 
 /// What the handles tell the fetcher's task.
 #[derive(Debug)]
@@ -130,7 +131,8 @@ impl Driver {
         let (answer_to, answers) = mpsc::unbounded_channel();
         let changes = cluster.changes();
         let env = cluster.env().clone();
-        let common = Common { cluster, config, budget, sources: Arc::default(), returned: back };
+        let limits = Limits { max_decompressed: config.max_decompressed, buffers: cluster.buffers().clone() };
+        let common = Common { cluster, config, limits, budget, sources: Arc::default(), returned: back };
         Self {
             env,
             common,

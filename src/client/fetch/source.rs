@@ -24,6 +24,7 @@ use crate::client::retry::Backoff;
 use crate::client::types::Isolation;
 use crate::client::{Cluster, TopicId};
 use crate::net::Connection;
+use crate::wire::records::Limits;
 
 /// How long nothing is asked for while the readers have enough.
 const MAX_HOLD: Duration = Duration::from_secs(10);
@@ -71,6 +72,7 @@ struct Gone;
 pub(super) struct Common {
     pub(super) cluster: Cluster,
     pub(super) config: Arc<FetchConfig>,
+    pub(super) limits: Limits,
     pub(super) budget: Budget,
     /// How many sources share the budget.
     pub(super) sources: Arc<AtomicUsize>,

@@ -62,7 +62,7 @@ impl Parcel {
     /// Its records, to be written in another way.
     #[cfg(feature = "rskafka")]
     pub(crate) fn open(&self) -> Result<Batch, RecordsError> {
-        self.body.reopen(&Limits { max_decompressed: usize::MAX })
+        self.body.reopen(&Limits::of(usize::MAX))
     }
 
     /// Bytes on the wire.
@@ -87,7 +87,7 @@ impl Parcel {
     /// Cuts it in two with half of the records each.
     pub(super) fn split(&self, packing: Packing) -> Result<[Self; 2], RecordsError> {
         // We made these bytes ourselves, so no cap is needed against a bomb.
-        let batch = self.body.reopen(&Limits { max_decompressed: usize::MAX })?;
+        let batch = self.body.reopen(&Limits::of(usize::MAX))?;
         let half = self.count() / 2;
         let mut at = Cursor::default();
         let mut piece = |first: u32, count: u32, reserved: usize| -> Result<Self, RecordsError> {

@@ -114,6 +114,21 @@ fn the_quick_look_rules_out_ordinary_json_only() {
     assert!(!may_name_it(b"{") && !may_name_it(b""));
 }
 
+/// However the processor looks, and wherever it stands.
+#[test]
+fn a_name_is_found_at_every_place_among_others_as_long() {
+    for length in 0..200 {
+        let others: Vec<u8> = br#"{"amount":1,"status":"ok","a":"#.iter().copied().cycle().take(length).collect();
+        assert!(!has_six_letters(&others), "{length}");
+        for at in 0..=length {
+            let mut value = others.clone();
+            value.splice(at..at, *br#""taskid""#);
+            assert!(has_six_letters(&value), "{at} of {length}");
+            assert_eq!(least_difference(&value), 0);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn hostile_values_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

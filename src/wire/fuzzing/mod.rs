@@ -103,7 +103,7 @@ pub fn consumer_protocol(data: &[u8]) {
     blob::<ConsumerProtocolAssignment>(data);
 }
 
-const LIMITS: Limits = Limits { max_decompressed: 1 << 20 };
+const MAX_DECOMPRESSED: usize = 1 << 20;
 
 /// Bytes: a `records` field; read as it is, and once more with its checksums made right.
 pub fn record_batches(data: &[u8]) {
@@ -125,8 +125,8 @@ fn walk_batches(records: Bytes) {
         assert!(batch.next_offset() > batch.header().base_offset);
         let _ = (batch.control_type(), batch.compression(), batch.is_transactional());
         let header = *batch.header();
-        if let Ok(batch) = batch.open(&LIMITS) {
-            assert!(batch.data().len() <= LIMITS.max_decompressed);
+        if let Ok(batch) = batch.open(&Limits::of(MAX_DECOMPRESSED)) {
+            assert!(batch.data().len() <= MAX_DECOMPRESSED);
             walk_records(&batch);
             for offset in [i64::MIN, header.base_offset, header.next_offset() - 1, i64::MAX] {
                 let _ = batch.seek(offset);
@@ -182,12 +182,15 @@ fn codec(number: u8, data: &[u8]) {
     let chosen = i32::from(data.first().copied().unwrap_or_default());
     let level = if number == 1 { 1 + chosen % 9 } else { chosen % 30 - 8 };
     let packed = records::compress(Packing { compression, level }, &data).expect("anything can be compressed");
-    assert_eq!(records::decompress(number, &packed, data.len()), Ok(data), "level {level}");
+    assert_eq!(records::decompress(number, &packed, &Limits::of(data.len())), Ok(data), "level {level}");
 }
 
 fn unpack(codec: u8, packed: Bytes) {
-    if let Ok(out) = records::decompress(codec, &packed, LIMITS.max_decompressed) {
-        assert!(Vec::from(out).capacity() <= LIMITS.max_decompressed);
+    let limits = Limits::of(MAX_DECOMPRESSED);
+    if let Ok(out) = records::decompress(codec, &packed, &limits) {
+        assert!(out.len() <= MAX_DECOMPRESSED);
+        drop(out);
+        assert!(limits.buffers.largest() <= MAX_DECOMPRESSED);
     }
 }
 

@@ -210,7 +210,7 @@ impl BatchBody {
         let codec = self.header.codec();
         let data = match codec {
             0 => self.body.clone(),
-            codec => compression::decompress(codec, &self.body, limits.max_decompressed)?,
+            codec => compression::decompress(codec, &self.body, limits)?,
         };
         Ok(super::Batch::new(self.header, data))
     }

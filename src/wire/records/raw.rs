@@ -6,20 +6,30 @@ use bytes::{Buf, Bytes};
 use super::Compression;
 use super::header::{CRC_FROM, LENGTH_END};
 use super::{Batch, BatchHeader, HEADER_LEN, RecordsError, compression};
+use crate::wire::buffers::Buffers;
 
 /// The smallest record: seven fields of one byte each.
 const MIN_RECORD: usize = 7;
 
 /// What reading may cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// The most bytes one batch may have after decompression.
     pub(crate) max_decompressed: usize,
+    /// Where the memory for large ones comes from.
+    pub(crate) buffers: Buffers,
+}
+
+impl Limits {
+    /// At most so many bytes, in memory of its own.
+    pub(crate) fn of(max_decompressed: usize) -> Self {
+        Self { max_decompressed, buffers: Buffers::default() }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_decompressed: 128 << 20 }
+        Self::of(128 << 20)
     }
 }
 
@@ -117,7 +127,7 @@ impl RawBatch {
 
     /// What a control batch says; `None` when its record cannot be read.
     pub(crate) fn control_type(&self) -> Option<ControlType> {
-        let batch = self.clone().open(&Limits { max_decompressed: 1 << 16 }).ok()?;
+        let batch = self.clone().open(&Limits::of(1 << 16)).ok()?;
         let record = batch.next(&mut Default::default()).ok()??;
         let key = batch.bytes_of(record.key?);
         // Key of a control record: version, type.
@@ -146,7 +156,7 @@ impl RawBatch {
         data.advance(HEADER_LEN);
         let codec = self.header.codec();
         if codec != 0 {
-            data = compression::decompress(codec, &data, limits.max_decompressed)?;
+            data = compression::decompress(codec, &data, limits)?;
         } else if data.len() > limits.max_decompressed {
             return Err(RecordsError::TooLarge { limit: limits.max_decompressed });
         }

@@ -86,7 +86,7 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
         for raw in batches(bytes.into()).flatten() {
-            let opened = raw.open(&Limits { max_decompressed: 1 << 16 });
+            let opened = raw.open(&Limits::of(1 << 16));
             // Only the offset, the leader epoch and the magic lie outside the checksum.
             prop_assert!(at < 17 || opened.is_err());
         }
@@ -103,7 +103,7 @@ proptest! {
         for raw in batches(bytes) {
             let Ok(raw) = raw else { continue };
             raw.control_type();
-            let Ok(batch) = raw.open(&Limits { max_decompressed: 10_000 }) else { continue };
+            let Ok(batch) = raw.open(&Limits::of(10_000)) else { continue };
             prop_assert!(batch.records_count() as usize <= 10_000);
             let _ = read(&batch);
             let _ = batch.seek(7);

@@ -6,7 +6,7 @@ use super::{Arrived, Source};
 use crate::client::fetch::delivery::{Fetched, FetchedBatch, Memory, OnBadBatch, Pin};
 use crate::client::fetch::parse::{self, BadBatch};
 use crate::client::fetch::table::{Work, report_bad};
-use crate::wire::records::{Limits, RawBatch};
+use crate::wire::records::RawBatch;
 
 /// A partition that keeps frames of more than this part of the budget in memory gets copies from then on.
 const MAX_PINNED: i64 = 8;
@@ -73,10 +73,9 @@ impl Source {
         if compressed {
             self.common.budget.room(&self.inflated).await;
         }
-        let limits = Limits { max_decompressed: self.common.config.max_decompressed };
         let frame = frame.filter(|_| !compressed);
         let raw = if frame.is_some() || compressed { raw } else { raw.to_owned_memory() };
-        let Some(opened) = parse::open(raw, work.from, &limits)? else { return Ok(None) };
+        let Some(opened) = parse::open(raw, work.from, &self.common.limits)? else { return Ok(None) };
         let bytes = opened.batch.data().len();
         let memory = match frame {
             Some(frame) => Memory::Frame(frame.clone()),

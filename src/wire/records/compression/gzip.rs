@@ -7,6 +7,7 @@ use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::super::RecordsError;
 use super::grow;
+use super::room::Room;
 
 /// The largest window that deflate has, which every reader takes.
 const WINDOW_BITS: u8 = 15;
@@ -43,47 +44,41 @@ pub(super) fn compress(data: &[u8], level: u32) -> Result<Vec<u8>, RecordsError>
     Ok(out)
 }
 
-/// Decompresses all members of `data`; more than `limit` bytes are an error, found before they are allocated.
-pub(super) fn decompress(mut data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsError> {
-    let (mut out, mut empty) = (Vec::new(), 0);
+/// Decompresses all members of `data`; more bytes than the limit are an error, found before there is memory for them.
+pub(super) fn decompress(mut data: &[u8], out: &mut Room<'_>) -> Result<(), RecordsError> {
+    let mut empty = 0;
     while !data.is_empty() {
         let before = out.len();
-        data = member(data, &mut out, limit)?;
+        data = member(data, out)?;
         empty += usize::from(out.len() == before);
         if empty > MOST_EMPTY {
             return Err(MALFORMED);
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Decodes one member and returns what is behind it.
-fn member<'a>(data: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a [u8], RecordsError> {
+fn member<'a>(data: &'a [u8], out: &mut Room<'_>) -> Result<&'a [u8], RecordsError> {
     let mut decoder = Decompress::new_gzip(WINDOW_BITS);
     let mut rest = data;
     loop {
         let (read, written) = (decoder.total_in(), decoder.total_out());
-        let full = !grow(out, rest.len().saturating_mul(4), rest.len().saturating_mul(MOST_EXPANSION), limit);
+        let full = !grow(out, rest.len().saturating_mul(4), rest.len().saturating_mul(MOST_EXPANSION));
         // At the limit one byte more shows whether there is more.
-        let status = if full {
-            let mut beyond = [0];
-            let status = decoder.decompress(rest, &mut beyond, FlushDecompress::None).map_err(|_| MALFORMED)?;
-            if decoder.total_out() > written {
-                return Err(RecordsError::TooLarge { limit });
-            }
-            status
-        } else {
-            decoder.decompress_vec(rest, out, FlushDecompress::None).map_err(|_| MALFORMED)?
-        };
-        let consumed = (decoder.total_in() - read) as usize;
-        rest = rest.get(consumed..).ok_or(MALFORMED)?;
-        if out.len() > limit {
-            return Err(RecordsError::TooLarge { limit });
+        let mut beyond = [0];
+        let target = if full { &mut beyond[..] } else { out.parts().1 };
+        let status = decoder.decompress(rest, target, FlushDecompress::None).map_err(|_| MALFORMED)?;
+        let (consumed, produced) = ((decoder.total_in() - read) as usize, (decoder.total_out() - written) as usize);
+        if full && produced > 0 {
+            return Err(RecordsError::TooLarge { limit: out.limit() });
         }
+        out.fill(produced);
+        rest = rest.get(consumed..).ok_or(MALFORMED)?;
         match status {
             Status::StreamEnd => return Ok(rest),
             // Neither read nor written: the stream was cut off.
-            _ if consumed == 0 && decoder.total_out() == written => return Err(MALFORMED),
+            _ if consumed == 0 && produced == 0 => return Err(MALFORMED),
             _ => {}
         }
     }
@@ -93,11 +88,19 @@ fn member<'a>(data: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a [u8
 mod tests {
     use super::*;
 
+    fn decompress(data: &[u8], limit: usize) -> Result<bytes::Bytes, RecordsError> {
+        crate::wire::records::decompress(
+            1,
+            &bytes::Bytes::copy_from_slice(data),
+            &crate::wire::records::Limits::of(limit),
+        )
+    }
+
     #[test]
     fn members_are_read_one_after_another_and_a_heap_of_empty_ones_is_refused() {
         let (empty, some) = (compress(b"", 6).unwrap(), compress(b"some", 6).unwrap());
         let few = [&some[..], &empty.repeat(MOST_EMPTY), &some[..]].concat();
-        assert_eq!(decompress(&few, 100).unwrap(), b"somesome");
+        assert_eq!(decompress(&few, 100).unwrap(), &b"somesome"[..]);
         assert_eq!(decompress(&empty.repeat(50_000), 100), Err(MALFORMED));
     }
 }

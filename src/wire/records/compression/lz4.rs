@@ -7,7 +7,8 @@ use std::cell::RefCell;
 
 use super::super::RecordsError;
 use super::input::Input;
-use super::{grow_exact, xxh32};
+use super::room::Room;
+use super::xxh32;
 
 const MAGIC: u32 = 0x184d_2204;
 const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d_2a5f;
@@ -66,13 +67,12 @@ pub(super) fn compress(data: &[u8]) -> Result<Vec<u8>, RecordsError> {
     Ok(out)
 }
 
-/// Decompresses all frames of `data`; more than `limit` bytes are an error, found before they are allocated.
-pub(super) fn decompress(data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsError> {
+/// Decompresses all frames of `data`; more bytes than the limit are an error, found before there is memory for them.
+pub(super) fn decompress(data: &[u8], out: &mut Room<'_>) -> Result<(), RecordsError> {
     let mut input = Input::new(data, MALFORMED);
-    let mut out = Vec::new();
     while !input.rest.is_empty() {
         match input.u32()? {
-            MAGIC => frame(&mut input, &mut out, limit)?,
+            MAGIC => frame(&mut input, out)?,
             magic if SKIPPABLE.contains(&magic) => {
                 let length = input.u32()? as usize;
                 input.take(length)?;
@@ -80,10 +80,10 @@ pub(super) fn decompress(data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsEr
             _ => return Err(MALFORMED),
         }
     }
-    Ok(out)
+    Ok(())
 }
 
-fn frame(input: &mut Input<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), RecordsError> {
+fn frame(input: &mut Input<'_>, out: &mut Room<'_>) -> Result<(), RecordsError> {
     let frame_start = out.len();
     let descriptor_start = input.rest;
     let (flags, sizes) = (input.byte()?, input.byte()?);
@@ -101,33 +101,35 @@ fn frame(input: &mut Input<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), R
     if input.byte()? != header_checksum(descriptor) {
         return Err(CHECKSUM);
     }
+    let checked = flags & FLG_BLOCK_CHECKSUM != 0;
+    out.reserve(expected(input.rest, block_size, checked).min(out.left()));
     loop {
         let info = input.u32()?;
         if info == 0 {
             break;
         }
         let block = input.take((info & !STORED) as usize)?;
-        if flags & FLG_BLOCK_CHECKSUM != 0 && input.u32()? != xxh32::hash(block) {
+        if checked && input.u32()? != xxh32::hash(block) {
             return Err(CHECKSUM);
         }
         if info & STORED != 0 {
             if block.len() > block_size {
                 return Err(MALFORMED);
             }
-            if out.len() + block.len() > limit {
-                return Err(RecordsError::TooLarge { limit });
+            if block.len() > out.left() {
+                return Err(RecordsError::TooLarge { limit: out.limit() });
             }
-            grow_exact(out, block.len(), limit);
-            out.extend_from_slice(block);
+            out.reserve(block.len());
+            out.parts().1[..block.len()].copy_from_slice(block);
+            out.fill(block.len());
             continue;
         }
-        let start = out.len();
+        let (start, left, limit) = (out.len(), out.left(), out.limit());
         let dictionary_from = if flags & FLG_INDEPENDENT != 0 { start } else { start.saturating_sub(WINDOW) };
-        // LZ4 cannot expand more than 255 times, so a short block need not get a whole block's room.
-        let room = block_size.min(block.len().saturating_mul(255)).min(limit - start);
-        grow_exact(out, room, limit);
-        out.resize(start + room, 0);
-        let (before, target) = out.split_at_mut(start);
+        let room = most_of(block.len(), block_size).min(left);
+        out.reserve(room);
+        let (before, free) = out.parts();
+        let target = &mut free[..room];
         let dictionary = &before[dictionary_from.max(frame_start).min(start)..];
         // Asking for each match whether it reaches into a dictionary costs a tenth.
         let opened = match dictionary {
@@ -135,15 +137,39 @@ fn frame(input: &mut Input<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), R
             _ => lz4_flex::block::decompress_into_with_dict(block, target, dictionary),
         };
         match opened {
-            Ok(length) => out.truncate(start + length),
-            Err(_) if room == limit - start => return Err(RecordsError::TooLarge { limit }),
+            Ok(length) => out.fill(length),
+            Err(_) if room == left => return Err(RecordsError::TooLarge { limit }),
             Err(_) => return Err(MALFORMED),
         }
     }
-    if flags & FLG_CONTENT_CHECKSUM != 0 && input.u32()? != xxh32::hash(&out[frame_start..]) {
+    if flags & FLG_CONTENT_CHECKSUM != 0 && input.u32()? != xxh32::hash(&out.parts().0[frame_start..]) {
         return Err(CHECKSUM);
     }
     Ok(())
+}
+
+/// LZ4 cannot expand more than 255 times, so a short block need not get a whole block's room.
+fn most_of(block: usize, block_size: usize) -> usize {
+    block_size.min(block.saturating_mul(255))
+}
+
+/// Bytes that the blocks of a frame come to at most, so that memory need not grow with each; not more than eight times
+/// what there is to read, which might be a lie. What is wrong here is found when it is decompressed.
+fn expected(mut blocks: &[u8], block_size: usize, checked: bool) -> usize {
+    let enough = blocks.len().saturating_mul(8);
+    let mut sum = 0;
+    while let Some((info, behind)) = blocks.split_first_chunk::<4>()
+        && sum < enough
+    {
+        let info = u32::from_le_bytes(*info);
+        let length = (info & !STORED) as usize;
+        if info == 0 {
+            break;
+        }
+        sum += if info == length as u32 { most_of(length, block_size) } else { length.min(block_size) };
+        blocks = behind.get(length + if checked { 4 } else { 0 }..).unwrap_or_default();
+    }
+    sum.min(enough)
 }
 
 /// See [`super::mend_header`].
@@ -168,6 +194,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn decompress(data: &[u8], limit: usize) -> Result<bytes::Bytes, RecordsError> {
+        crate::wire::records::decompress(
+            3,
+            &bytes::Bytes::copy_from_slice(data),
+            &crate::wire::records::Limits::of(limit),
+        )
+    }
 
     fn text(n: usize) -> Vec<u8> {
         (0..n).map(|i| b"{\"id\":12345,\"name\":\"x\"}"[(i * i / 7) % 23]).collect()

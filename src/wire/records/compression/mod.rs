@@ -8,6 +8,8 @@ mod gzip;
 mod input;
 #[cfg(feature = "lz4")]
 mod lz4;
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "snappy", feature = "zstd"))]
+mod room;
 #[cfg(feature = "snappy")]
 mod snappy;
 #[cfg(test)]
@@ -19,7 +21,9 @@ mod zstd;
 
 use bytes::Bytes;
 
-use super::RecordsError;
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "snappy", feature = "zstd"))]
+use self::room::Room;
+use super::{Limits, RecordsError};
 
 /// How the records of a batch are compressed.
 ///
@@ -121,20 +125,30 @@ pub(crate) fn compress(packing: Packing, data: &Bytes) -> Result<Bytes, RecordsE
     }
 }
 
-/// Decompresses at most `limit` bytes; more is an error.
-pub(crate) fn decompress(codec: u8, data: &Bytes, limit: usize) -> Result<Bytes, RecordsError> {
-    let _used_by_codecs = limit;
+/// Decompresses no more bytes than `limits` allow; more is an error.
+pub(crate) fn decompress(codec: u8, data: &Bytes, limits: &Limits) -> Result<Bytes, RecordsError> {
+    let _used_by_codecs = &limits.buffers;
     match Compression::from_codec(codec)? {
         Compression::None => Ok(data.clone()),
         #[cfg(feature = "gzip")]
-        Compression::Gzip => gzip::decompress(data, limit).map(Bytes::from),
+        Compression::Gzip => unpack(limits, |room| gzip::decompress(data, room)),
         #[cfg(feature = "snappy")]
-        Compression::Snappy => snappy::decompress(data, limit).map(Bytes::from),
+        Compression::Snappy => unpack(limits, |room| snappy::decompress(data, room)),
         #[cfg(feature = "lz4")]
-        Compression::Lz4 => lz4::decompress(data, limit).map(Bytes::from),
+        Compression::Lz4 => unpack(limits, |room| lz4::decompress(data, room)),
         #[cfg(feature = "zstd")]
-        Compression::Zstd => zstd::decompress(data, limit).map(Bytes::from),
+        Compression::Zstd => unpack(limits, |room| zstd::decompress(data, room)),
     }
+}
+
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "snappy", feature = "zstd"))]
+fn unpack<F>(limits: &Limits, decompress: F) -> Result<Bytes, RecordsError>
+where
+    F: FnOnce(&mut Room<'_>) -> Result<(), RecordsError>,
+{
+    let mut room = Room::new(limits);
+    decompress(&mut room)?;
+    Ok(room.finish())
 }
 
 /// Makes the header checksum of an LZ4 frame right: without it, changed headers would never come past it.
@@ -148,24 +162,16 @@ pub(crate) fn mend_header(codec: u8, data: &mut [u8]) {
 }
 
 /// Makes room for output whose size is not known: `hint` bytes at first, later as much again as there is, but not more
-/// than `most` and never beyond `limit`. `false` when the limit is reached.
+/// than `most` and never beyond the limit. `false` when the limit is reached.
 #[cfg(any(feature = "gzip", feature = "zstd"))]
-fn grow(out: &mut Vec<u8>, hint: usize, most: usize, limit: usize) -> bool {
+fn grow(out: &mut Room<'_>, hint: usize, most: usize) -> bool {
     const LEAST: usize = 1 << 10;
-    if out.len() >= limit {
+    if out.left() == 0 {
         return false;
     }
-    if out.len() == out.capacity() {
+    if out.free() == 0 {
         let more = out.len().max(hint).min(most).max(LEAST);
-        out.reserve_exact(more.min(limit - out.len()));
+        out.reserve(more.min(out.left()));
     }
     true
-}
-
-/// Makes room for `more` bytes, by doubling as `Vec` does, but never beyond `limit`.
-#[cfg(any(feature = "lz4", feature = "snappy"))]
-fn grow_exact(out: &mut Vec<u8>, more: usize, limit: usize) {
-    if more > out.capacity() - out.len() {
-        out.reserve_exact(more.max(out.len().min(limit.saturating_sub(out.len()))));
-    }
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
 use super::super::RecordsError;
-use super::grow_exact;
+use super::room::Room;
 
 /// What xerial's framing starts with; then come two versions of four bytes each, and blocks behind their lengths.
 const XERIAL: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
@@ -43,14 +43,10 @@ pub(super) fn compress(data: &[u8]) -> Result<Vec<u8>, RecordsError> {
 /// A larger scratch buffer, of an unusually large batch, is not kept.
 const KEPT: usize = 4 << 20;
 
-/// Decompresses either form; more than `limit` bytes are an error, found before they are allocated.
-pub(super) fn decompress(data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsError> {
-    let mut out = Vec::new();
+/// Decompresses either form; more bytes than the limit are an error, found before there is memory for them.
+pub(super) fn decompress(data: &[u8], out: &mut Room<'_>) -> Result<(), RecordsError> {
     let Some(blocks) = data.strip_prefix(&XERIAL) else {
-        if !data.is_empty() {
-            block(data, &mut out, limit)?;
-        }
-        return Ok(out);
+        return if data.is_empty() { Ok(()) } else { block(data, out) };
     };
     let mut rest = blocks.get(VERSIONS..).ok_or(MALFORMED)?;
     while !rest.is_empty() {
@@ -62,23 +58,23 @@ pub(super) fn decompress(data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsEr
         let (length, behind) = rest.split_first_chunk::<4>().ok_or(MALFORMED)?;
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| MALFORMED)?;
         let (packed, behind) = behind.split_at_checked(length).ok_or(MALFORMED)?;
-        block(packed, &mut out, limit)?;
+        block(packed, out)?;
         rest = behind;
     }
-    Ok(out)
+    Ok(())
 }
 
-fn block(packed: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), RecordsError> {
+fn block(packed: &[u8], out: &mut Room<'_>) -> Result<(), RecordsError> {
     let length = decompress_len(packed).map_err(|_| MALFORMED)?;
-    if length > limit - out.len() {
-        return Err(RecordsError::TooLarge { limit });
+    if length > out.left() {
+        return Err(RecordsError::TooLarge { limit: out.limit() });
     }
     if length > packed.len().saturating_mul(MOST_EXPANSION) {
         return Err(MALFORMED);
     }
-    let start = out.len();
-    grow_exact(out, length, limit);
-    out.resize(start + length, 0);
-    let written = Decoder::new().decompress(packed, &mut out[start..]).map_err(|_| MALFORMED)?;
+    out.reserve(length);
+    let target = &mut out.parts().1[..length];
+    let written = Decoder::new().decompress(packed, target).map_err(|_| MALFORMED)?;
+    out.fill(written);
     if written == length { Ok(()) } else { Err(MALFORMED) }
 }

@@ -8,6 +8,7 @@ use rusty_zstd::{CompressOptions, DEFAULT_CLEVEL, MAX_CLEVEL, MIN_CLEVEL, compre
 use super::super::RecordsError;
 use super::grow;
 use super::input::Input;
+use super::room::Room;
 
 const MAGIC: u32 = 0xfd2f_b528;
 const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d_2a5f;
@@ -28,31 +29,30 @@ pub(super) fn compress(data: &[u8], level: i32) -> Result<Vec<u8>, RecordsError>
     compress_with(data, CompressOptions { level, checksum: false }).map_err(|_| MALFORMED)
 }
 
-/// Decompresses all frames of `data`; more than `limit` bytes are an error, found before they are allocated. The
+/// Decompresses all frames of `data`; more bytes than the limit are an error, found before there is memory for them. The
 /// decoder takes as much again for its window at most.
-pub(super) fn decompress(data: &[u8], limit: usize) -> Result<Vec<u8>, RecordsError> {
+pub(super) fn decompress(data: &[u8], out: &mut Room<'_>) -> Result<(), RecordsError> {
+    let limit = out.limit();
     let most = check(data, limit)?;
     let mut decoder = ZstdStream::new().with_max_window(SMALL_WINDOW.max(limit as u64) as usize);
     // All at once, unless that is so much more than there is to read that it might be a lie.
     let hint = most.min(data.len().saturating_mul(64));
-    let (mut out, mut rest) = (Vec::new(), data);
+    let mut rest = data;
     loop {
-        let start = out.len();
-        grow(&mut out, hint, most, limit);
-        out.resize(out.capacity().min(limit), 0);
+        grow(out, hint, most);
         // The default flush says that more may come; `finish` says that nothing does.
-        let step = decoder.decode(rest, &mut out[start..], Default::default()).map_err(|_| MALFORMED)?;
-        out.truncate(start + step.produced);
+        let step = decoder.decode(rest, out.parts().1, Default::default()).map_err(|_| MALFORMED)?;
+        out.fill(step.produced);
         rest = rest.get(step.consumed..).ok_or(MALFORMED)?;
         match step.status {
-            ZstdStatus::NeedOutput if out.len() >= limit => return Err(RecordsError::TooLarge { limit }),
+            ZstdStatus::NeedOutput if out.left() == 0 => return Err(RecordsError::TooLarge { limit }),
             ZstdStatus::NeedOutput => {}
             ZstdStatus::NeedInput if !rest.is_empty() && step.consumed + step.produced > 0 => {}
             _ => break,
         }
     }
     match decoder.finish() {
-        Ok(()) if rest.is_empty() => Ok(out),
+        Ok(()) if rest.is_empty() => Ok(()),
         _ => Err(MALFORMED),
     }
 }
@@ -149,6 +149,14 @@ fn frame(input: &mut Input<'_>, limit: usize) -> Result<Frame, RecordsError> {
 mod tests {
     use super::*;
 
+    fn decompress(data: &[u8], limit: usize) -> Result<bytes::Bytes, RecordsError> {
+        crate::wire::records::decompress(
+            4,
+            &bytes::Bytes::copy_from_slice(data),
+            &crate::wire::records::Limits::of(limit),
+        )
+    }
+
     /// A frame with this descriptor, and blocks of (type, size, bytes), the last one marked.
     fn frame(header: &[u8], blocks: &[(u32, u32, &[u8])]) -> Vec<u8> {
         let mut out = [&MAGIC.to_le_bytes(), header].concat();
@@ -166,7 +174,7 @@ mod tests {
     #[test]
     fn stored_and_repeated_blocks_are_read() {
         let packed = frame(&[0, 0], &[(RAW, 3, b"abc"), (RLE, 5, b"x")]);
-        assert_eq!(decompress(&packed, 8).unwrap(), b"abcxxxxx");
+        assert_eq!(decompress(&packed, 8).unwrap(), &b"abcxxxxx"[..]);
         assert_eq!(decompress(&packed, 7), Err(RecordsError::TooLarge { limit: 7 }));
     }
 
@@ -175,17 +183,22 @@ mod tests {
         let limit = 1 << 20;
         let too_large = Err(RecordsError::TooLarge { limit });
         // Windows: 8 MiB, which everybody must take, the next larger one, and the largest there is, 3.75 TiB.
-        for (window, expected) in
-            [(13 << 3, Ok(b"abc".to_vec())), (13 << 3 | 1, too_large.clone()), (255, too_large.clone())]
-        {
+        for (window, expected) in [
+            (13 << 3, Ok(bytes::Bytes::from_static(b"abc"))),
+            (13 << 3 | 1, too_large.clone()),
+            (255, too_large.clone()),
+        ] {
             assert_eq!(decompress(&frame(&[0, window], &[(RAW, 3, b"abc")]), limit), expected, "{window}");
         }
-        assert_eq!(decompress(&frame(&[0, 17 << 3], &[(RAW, 3, b"abc")]), 128 << 20), Ok(b"abc".to_vec()));
+        assert_eq!(
+            decompress(&frame(&[0, 17 << 3], &[(RAW, 3, b"abc")]), 128 << 20),
+            Ok(bytes::Bytes::from_static(b"abc"))
+        );
         // Sizes of one segment, which are windows too.
         let of_size = |size: u64| [&[0b1110_0000][..], &size.to_le_bytes()].concat();
         assert_eq!(decompress(&frame(&of_size(limit as u64 + 1), &[(RAW, 3, b"abc")]), limit), too_large);
         assert_eq!(decompress(&frame(&of_size(u64::MAX), &[(RAW, 3, b"abc")]), limit), too_large);
-        assert_eq!(decompress(&frame(&of_size(3), &[(RAW, 3, b"abc")]), limit), Ok(b"abc".to_vec()));
+        assert_eq!(decompress(&frame(&of_size(3), &[(RAW, 3, b"abc")]), limit), Ok(bytes::Bytes::from_static(b"abc")));
         // Nine blocks of 128 KiB, four bytes each.
         let bomb: Vec<_> = (0..9).map(|_| (RLE, 128 << 10, &b"x"[..])).collect();
         assert_eq!(decompress(&frame(&[0, 80], &bomb), limit), too_large);
