@@ -151,6 +151,11 @@ fn has_six_letters(value: &[u8]) -> bool {
     if let Some(found) = wide::has_six_letters(value) {
         return found;
     }
+    look_for_six_letters(value)
+}
+
+/// The same, by the vectors that every processor of its kind has.
+fn look_for_six_letters(value: &[u8]) -> bool {
     // In whole vectors: what is left of the text is looked at together with the bytes before it.
     let least = match value.last_chunk::<39>() {
         Some(end) => least_difference(&value[..7 + ((value.len() - 7) & !31)]).min(least_difference(end)),
@@ -159,7 +164,7 @@ fn has_six_letters(value: &[u8]) -> bool {
     least == 0
 }
 
-/// With twice as wide vectors, which every processor of the last ten years has, but no compiler may suppose.
+/// The same, by vectors twice as wide, which most processors have, but no compiler may suppose.
 #[cfg(target_arch = "x86_64")]
 mod wide {
     use std::sync::LazyLock;
@@ -167,23 +172,29 @@ mod wide {
     use memchr::arch::all::packedpair::Pair;
     use memchr::arch::x86_64::avx2::packedpair::Finder;
 
+    /// After so many quotes that are as far apart, to begin anew behind each costs more than the other look at the rest.
+    const MOST_TRIES: u32 = 8;
+
     static QUOTES: LazyLock<Option<Finder>> = LazyLock::new(|| {
         let name = br#""ErrStr""#;
         Finder::with_pair(name, Pair::with_indices(name, 0, 7)?)
     });
 
-    /// The same; `None` where the processor has no such vectors.
+    /// `None` where the processor has no such vectors.
     pub(super) fn has_six_letters(value: &[u8]) -> Option<bool> {
         let quotes = QUOTES.as_ref()?;
         let mut rest = value;
-        while rest.len() >= quotes.min_haystack_len() {
+        for _ in 0..MOST_TRIES {
+            if rest.len() < quotes.min_haystack_len() {
+                break;
+            }
             let Some(at) = quotes.find_prefilter(rest) else { return Some(false) };
             if rest.get(at + 3).is_some_and(|third| third | 0x21 == b's') {
                 return Some(true);
             }
             rest = rest.get(at + 1..)?;
         }
-        Some(super::least_difference(rest) == 0)
+        Some(super::look_for_six_letters(rest))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Buffers of large frames, to be used again: memory fresh from the system costs a page fault for every 4 KiB, which is
 //! more than what is read into it does. `frames` takes them, and decompression; they come back when the last slice of
 //! what is in them is dropped, wherever that is. What must stay true: what waits here is bounded, for all connections of
-//! a client together, and a buffer is never much larger than was asked for, because memory is accounted for by what is
-//! in it.
+//! a client together, and nothing waits once no large frames are to be expected; a buffer is never much larger than was
+//! asked for, because memory is accounted for by what is in it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,13 +18,19 @@ const MAX_IDLE: usize = 9 << 20;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Buffers(Arc<Mutex<Idle>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Idle {
-    /// The one that came back last stands last. How long one is says how much of it was ever written to.
+    /// The one that came back last stands last. As much as one's length is initialised.
     buffers: VecDeque<BytesMut>,
     bytes: usize,
     /// No large frames are to be expected: what comes back is not kept.
     quiet: bool,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { buffers: VecDeque::new(), bytes: 0, quiet: true }
+    }
 }
 
 impl Buffers {
@@ -96,7 +102,7 @@ impl Buffers {
 
     /// Gives what waits to the system, and what comes back until the next large frame.
     pub(super) fn clear(&self) {
-        let idle = std::mem::replace(&mut *locked(&self.0), Idle { quiet: true, ..Idle::default() });
+        let idle = std::mem::take(&mut *locked(&self.0));
         drop(idle);
     }
 }
@@ -234,13 +240,21 @@ mod tests {
         assert_eq!((&part[..], waiting(&buffers)), (&b"abc"[..], (0, 0)));
         drop(part);
         assert_eq!(waiting(&buffers).0, 1);
-        assert_eq!(buffers.take(300_000).len(), 0, "to be read into from its beginning");
         assert_eq!(buffers.room(300_000, 300_000).len(), 300_000, "not beyond what is allowed");
+        assert_eq!(waiting(&buffers).0, 1, "the one that waits is larger");
+        assert_eq!(buffers.take(300_000).len(), 0, "to be read into from its beginning");
         buffers.clear();
         buffers.give_back(buffers.room(300_000, 400_000));
         assert_eq!(waiting(&buffers), (0, 0));
         let small = buffers.room(100, 400_000);
         assert_eq!(small.len(), 100);
+    }
+
+    #[test]
+    fn nothing_waits_before_the_first_large_frame() {
+        let buffers = Buffers::default();
+        buffers.give_back(buffers.room(300_000, 400_000));
+        assert_eq!(waiting(&buffers), (0, 0));
     }
 
     #[test]

@@ -62,19 +62,22 @@ pub(super) fn decompress(mut data: &[u8], out: &mut Room<'_>) -> Result<(), Reco
 fn member<'a>(data: &'a [u8], out: &mut Room<'_>) -> Result<&'a [u8], RecordsError> {
     let mut decoder = Decompress::new_gzip(WINDOW_BITS);
     let mut rest = data;
+    grow(out, size(data), data.len().saturating_mul(MOST_EXPANSION));
     loop {
         let (read, written) = (decoder.total_in(), decoder.total_out());
-        let full = !grow(out, rest.len().saturating_mul(4), rest.len().saturating_mul(MOST_EXPANSION));
-        // At the limit one byte more shows whether there is more.
-        let mut beyond = [0];
+        // Where memory is full, one byte more shows whether there is more.
+        let (full, mut beyond) = (out.free() == 0, [0]);
         let target = if full { &mut beyond[..] } else { out.parts().1 };
         let status = decoder.decompress(rest, target, FlushDecompress::None).map_err(|_| MALFORMED)?;
         let (consumed, produced) = ((decoder.total_in() - read) as usize, (decoder.total_out() - written) as usize);
+        rest = rest.get(consumed..).ok_or(MALFORMED)?;
         if full && produced > 0 {
-            return Err(RecordsError::TooLarge { limit: out.limit() });
+            if !grow(out, rest.len().saturating_mul(4), rest.len().saturating_mul(MOST_EXPANSION)) {
+                return Err(RecordsError::TooLarge { limit: out.limit() });
+            }
+            out.parts().1[..1].copy_from_slice(&beyond);
         }
         out.fill(produced);
-        rest = rest.get(consumed..).ok_or(MALFORMED)?;
         match status {
             Status::StreamEnd => return Ok(rest),
             // Neither read nor written: the stream was cut off.
@@ -82,6 +85,12 @@ fn member<'a>(data: &'a [u8], out: &mut Room<'_>) -> Result<&'a [u8], RecordsErr
             _ => {}
         }
     }
+}
+
+/// What the trailer of a single member says, unless that is so much that it might be a lie, or something else.
+fn size(data: &[u8]) -> usize {
+    let said = data.last_chunk::<4>().map_or(0, |trailer| u32::from_le_bytes(*trailer) as usize);
+    if said <= data.len().saturating_mul(64) { said } else { data.len().saturating_mul(4) }
 }
 
 #[cfg(test)]

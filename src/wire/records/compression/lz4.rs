@@ -153,11 +153,11 @@ fn most_of(block: usize, block_size: usize) -> usize {
     block_size.min(block.saturating_mul(255))
 }
 
-/// Bytes that the blocks of a frame come to at most, so that memory need not grow with each; not more than eight times
-/// what there is to read, which might be a lie. What is wrong here is found when it is decompressed.
+/// Bytes that the blocks of a frame come to at most, so that memory need not grow with each; not more than a block or
+/// eight times what there is to read, for it might be a lie. What is wrong here is found when it is decompressed.
 fn expected(mut blocks: &[u8], block_size: usize, checked: bool) -> usize {
-    let enough = blocks.len().saturating_mul(8);
-    let mut sum = 0;
+    let enough = blocks.len().saturating_mul(8).max(block_size);
+    let mut sum = 0usize;
     while let Some((info, behind)) = blocks.split_first_chunk::<4>()
         && sum < enough
     {
@@ -166,7 +166,8 @@ fn expected(mut blocks: &[u8], block_size: usize, checked: bool) -> usize {
         if info == 0 {
             break;
         }
-        sum += if info == length as u32 { most_of(length, block_size) } else { length.min(block_size) };
+        let most = if info & STORED == 0 { most_of(length, block_size) } else { length.min(block_size) };
+        sum = sum.saturating_add(most);
         blocks = behind.get(length + if checked { 4 } else { 0 }..).unwrap_or_default();
     }
     sum.min(enough)

@@ -1,6 +1,7 @@
 //! Where decompressed bytes go: memory that is used again where there is much of it, and grows with what has been decoded,
-//! never beyond the limit. All of it is initialised, since decoders without `unsafe` write to nothing else; used again,
-//! it need not be cleared.
+//! never beyond the limit. While it grows there is what it was before as well, so that codecs ask for what they expect at
+//! first. All of it is initialised, since decoders without `unsafe` write to nothing else; used again, it need not be
+//! cleared.
 
 use bytes::{Bytes, BytesMut};
 

@@ -97,19 +97,28 @@ fn a_stream_that_was_cut_or_continued_with_garbage_is_an_error() {
     }
 }
 
+/// Limits of a client that large frames come to, so that memory is used again.
+fn busy(limit: usize) -> Limits {
+    let limits = Limits::of(limit);
+    limits.buffers.take(1 << 20);
+    limits
+}
+
 #[test]
-fn output_never_takes_more_memory_than_the_limit_nor_twice_what_it_needs() {
+fn output_never_takes_more_memory_than_the_limit_nor_stays_in_twice_its_size() {
     for codec in codecs() {
         for n in [270_000, 1_000_000, 1_300_000] {
             let packed = packed(codec, &text(n));
             for limit in [n, n + 1, n + n / 2, 10 * n] {
-                let limits = Limits::of(limit);
+                let limits = busy(limit);
                 let out = super::decompress(codec.codec(), &packed, &limits).unwrap();
+                let meanwhile = limits.buffers.largest();
                 limits.buffers.clear();
-                limits.buffers.take(n);
+                limits.buffers.take(1 << 20);
                 drop(out);
-                let memory = limits.buffers.largest();
-                assert!(memory >= n && memory <= limit.min(2 * n), "{codec:?}: {memory} for {n}, limit {limit}");
+                let at_last = limits.buffers.largest();
+                assert!(meanwhile <= limit, "{codec:?}: {meanwhile} for {n}, limit {limit}");
+                assert!(at_last >= n && at_last <= limit.min(2 * n), "{codec:?}: {at_last} for {n}, limit {limit}");
             }
         }
         let tiny = super::decompress(codec.codec(), &packed(codec, &text(100)), &Limits::default()).unwrap();
@@ -120,17 +129,32 @@ fn output_never_takes_more_memory_than_the_limit_nor_twice_what_it_needs() {
 
 #[test]
 fn memory_is_used_again_whatever_was_in_it() {
-    let (limits, data) = (Limits::default(), [text(300_000), text(290_000), text(299_999)]);
     for codec in codecs() {
-        let mut places = Vec::new();
-        for data in data.iter().cycle().take(9) {
+        let (limits, data) = (busy(1 << 20), [text(300_000), text(290_000), text(299_999)]);
+        for (round, data) in data.iter().cycle().take(9).enumerate() {
+            let before = limits.buffers.idle();
             let out = super::decompress(codec.codec(), &packed(codec, data), &limits).unwrap();
             assert_eq!(out, data, "{codec:?}");
-            places.push(out.as_ptr());
+            let taken = before.saturating_sub(limits.buffers.idle());
+            assert!(taken >= data.len() || round < 3, "{codec:?}: {taken} bytes used again, round {round}");
         }
-        places.sort();
-        places.dedup();
-        assert!(places.len() <= 4, "{codec:?}: {} pieces of memory", places.len());
+    }
+}
+
+/// More than it says, less, and nothing: in gzip's trailer, which is not checked before it is decompressed.
+#[test]
+#[cfg(feature = "gzip")]
+fn what_a_trailer_says_decides_about_memory_only() {
+    let data = text(100_000);
+    let packed = packed(Compression::Gzip, &data);
+    let twice: Bytes = [&packed[..], &packed].concat().into();
+    assert_eq!(decompress(1, &twice, 200_000), Ok([&data[..], &data].concat().into()));
+    assert_eq!(decompress(1, &twice, 199_999), Err(RecordsError::TooLarge { limit: 199_999 }));
+    for said in [0u32, 1, 99_999, 100_001, u32::MAX] {
+        let mut lie = packed.to_vec();
+        let at = lie.len() - 4;
+        lie[at..].copy_from_slice(&said.to_le_bytes());
+        assert!(decompress(1, &lie.into(), 1 << 20).is_err(), "{said}");
     }
 }
 
