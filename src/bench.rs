@@ -29,7 +29,7 @@ pub const CODECS: [(&str, Compression); 5] = [
 /// Records of `size` bytes, in batches of `limit` bytes, until at least `count` are done: ns per record for appending,
 /// for sealing (compression, checksum) and for reading again, and its bytes on the wire.
 pub fn records(count: u32, size: usize, compression: Compression, limit: usize) -> [f64; 4] {
-    let values = payloads(size, 4096);
+    let (values, limits) = (payloads(size, 4096), Limits::busy(128 << 20));
     let (mut took, mut done) = ([Duration::ZERO; 3], 0);
     let mut wire = 0;
     let mut buffer = BytesMut::new();
@@ -45,7 +45,7 @@ pub fn records(count: u32, size: usize, compression: Compression, limit: usize) 
         let frame: Bytes = [&header[..], batch.body()].concat().into();
         let joined = Instant::now();
         for raw in records::batches(frame) {
-            let batch = raw.unwrap().open(&Limits::default()).unwrap();
+            let batch = raw.unwrap().open(&limits).unwrap();
             let mut at = Cursor::default();
             while let Some(view) = batch.next(&mut at).unwrap() {
                 black_box(view.value);

@@ -197,11 +197,12 @@ fn fetched(partitions: u32, batch: &Bytes) -> Bytes {
 /// Checksum, decompression, and every record's fields.
 fn parse(name: String, size: usize, packing: Compression) -> Part {
     let frame: Bytes = batch_bytes(size, packing).repeat(BATCHES as usize).into();
+    let limits = Limits::busy(128 << 20);
     Part::new(name, "message", RECORDS * BATCHES, move || {
-        let frame = frame.clone();
+        let (frame, limits) = (frame.clone(), limits.clone());
         Box::new(move || {
             for raw in records::batches(frame) {
-                let batch = raw.unwrap().open(&Limits::default()).unwrap();
+                let batch = raw.unwrap().open(&limits).unwrap();
                 let mut at = Cursor::default();
                 while let Some(view) = batch.next(&mut at).unwrap() {
                     black_box(view);

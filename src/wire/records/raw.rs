@@ -25,6 +25,14 @@ impl Limits {
     pub(crate) fn of(max_decompressed: usize) -> Self {
         Self { max_decompressed, buffers: Buffers::default() }
     }
+
+    /// The same for a client that large frames come to: memory is used again.
+    #[cfg(any(test, feature = "bench"))]
+    pub(crate) fn busy(max_decompressed: usize) -> Self {
+        let limits = Self::of(max_decompressed);
+        limits.buffers.take(0);
+        limits
+    }
 }
 
 impl Default for Limits {

@@ -87,10 +87,11 @@ fn member<'a>(data: &'a [u8], out: &mut Room<'_>) -> Result<&'a [u8], RecordsErr
     }
 }
 
-/// What the trailer of a single member says, unless that is so much that it might be a lie, or something else.
+/// What the trailer of a single member says, unless that is so much that it might be a lie, or something else; and one
+/// byte more, for a decoder whose memory is full looks no further, and keeps a window.
 fn size(data: &[u8]) -> usize {
     let said = data.last_chunk::<4>().map_or(0, |trailer| u32::from_le_bytes(*trailer) as usize);
-    if said <= data.len().saturating_mul(64) { said } else { data.len().saturating_mul(4) }
+    if said < data.len().saturating_mul(64) { said + 1 } else { data.len().saturating_mul(4) }
 }
 
 #[cfg(test)]
