@@ -110,6 +110,15 @@ impl Frames {
     }
 }
 
+/// Whoever reads on has another connection, which has seen no large frame.
+impl Drop for Frames {
+    fn drop(&mut self) {
+        if self.small < QUIET || self.goal >= LARGE {
+            self.buffers.clear();
+        }
+    }
+}
+
 impl BadLength {
     /// The error of a client, with the usual reasons recognised.
     pub(crate) fn error(self, peer: &str) -> Error {
@@ -214,6 +223,24 @@ mod tests {
         assert!(buffers.idle() >= 600_000);
         get(&frame(10));
         assert_eq!(buffers.idle(), 0);
+    }
+
+    #[test]
+    fn nothing_waits_for_a_connection_that_has_ended() {
+        for read in [600_000, 10] {
+            let (buffers, large) = (Buffers::default(), frame(600_000));
+            let mut frames = Frames::new(100 << 20, buffers.clone());
+            for piece in large[..read].chunks(8192) {
+                feed(&mut frames, piece);
+            }
+            frames.space();
+            drop(frames);
+            let mut frames = Frames::new(100 << 20, buffers.clone());
+            feed(&mut frames, &frame(10));
+            frames.next().unwrap().unwrap();
+            buffers.give_back(buffers.room(600_000, 1 << 20));
+            assert_eq!(buffers.idle(), 0, "{read}");
+        }
     }
 
     #[test]

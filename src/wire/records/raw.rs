@@ -27,7 +27,7 @@ impl Limits {
     }
 
     /// The same for a client that large frames come to: memory is used again.
-    #[cfg(any(test, feature = "bench"))]
+    #[cfg(any(test, feature = "bench", feature = "fuzzing"))]
     pub(crate) fn busy(max_decompressed: usize) -> Self {
         let limits = Self::of(max_decompressed);
         limits.buffers.take(0);

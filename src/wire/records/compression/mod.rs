@@ -161,8 +161,8 @@ pub(crate) fn mend_header(codec: u8, data: &mut [u8]) {
     }
 }
 
-/// Makes room for output whose size is not known: `hint` bytes at first, later as much again as there is, but not more
-/// than `most` and never beyond the limit. `false` when the limit is reached.
+/// Where memory is full, makes some for `hint` more bytes, of which there are no more than `most`, or for as many again as
+/// are there. `false` when the limit is reached.
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 fn grow(out: &mut Room<'_>, hint: usize, most: usize) -> bool {
     const LEAST: usize = 1 << 10;
@@ -170,7 +170,7 @@ fn grow(out: &mut Room<'_>, hint: usize, most: usize) -> bool {
         return false;
     }
     if out.free() == 0 {
-        let more = out.len().max(hint).min(most).max(LEAST);
+        let more = hint.min(most).max(LEAST);
         out.reserve(more.min(out.left()));
     }
     true
