@@ -1,6 +1,7 @@
 //! One broker: a Java process or a container that can be killed, frozen, stopped and started again on the same ports and
 //! data. Used by tests through [`Kafka::broker`](crate::Kafka::broker).
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -124,11 +125,18 @@ impl Broker {
         self.kill();
         self.spawn().unwrap_or_else(|e| panic!("broker {} does not start again: {e}", self.id));
         let deadline = Instant::now() + Duration::from_secs(90);
-        while !net::alive(&self.address).is_ok_and(|nodes| nodes.contains(&self.id)) {
+        while !self.alive().is_some_and(|nodes| nodes.contains(&self.id)) {
             assert!(!self.exited(), "{}", self.log_tail("exited"));
             assert!(Instant::now() < deadline, "{}", self.log_tail("not ready after 90 s"));
             std::thread::sleep(Duration::from_millis(25));
         }
+    }
+
+    /// The node ids that it knows to be alive, once each of its listeners takes connections: they are opened one by one,
+    /// in no order.
+    pub(crate) fn alive(&self) -> Option<BTreeSet<i32>> {
+        let nodes = net::alive(&self.address).ok()?;
+        self.listeners.iter().all(|(_, address)| net::accepts(address)).then_some(nodes)
     }
 
     /// Starts the process and returns at once.

@@ -28,6 +28,12 @@ pub(crate) fn alive(address: &str) -> io::Result<BTreeSet<i32>> {
     parse(&body).ok_or_else(|| bad("metadata"))
 }
 
+/// Whether somebody listens at `address`.
+pub(crate) fn accepts(address: &str) -> bool {
+    let target = address.parse::<SocketAddr>();
+    target.is_ok_and(|target| TcpStream::connect_timeout(&target, Duration::from_secs(1)).is_ok())
+}
+
 fn parse(body: &[u8]) -> Option<BTreeSet<i32>> {
     let mut rest = body.get(4..)?;
     let count = int32(&mut rest)?;
