@@ -125,7 +125,7 @@ impl Broker {
         self.kill();
         self.spawn().unwrap_or_else(|e| panic!("broker {} does not start again: {e}", self.id));
         let deadline = Instant::now() + Duration::from_secs(90);
-        while !self.alive().is_some_and(|nodes| nodes.contains(&self.id)) {
+        while self.alive().is_none_or(|nodes| !nodes.contains(&self.id)) {
             assert!(!self.exited(), "{}", self.log_tail("exited"));
             assert!(Instant::now() < deadline, "{}", self.log_tail("not ready after 90 s"));
             std::thread::sleep(Duration::from_millis(25));

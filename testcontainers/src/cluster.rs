@@ -122,7 +122,7 @@ impl Kafka {
     pub(crate) fn wait_ready(&self, limit: Duration) -> Result<(), Unavailable> {
         let deadline = Instant::now() + limit;
         for broker in &self.brokers {
-            while !broker.alive().is_some_and(|nodes| nodes.len() == self.brokers.len()) {
+            while broker.alive().is_none_or(|nodes| nodes.len() != self.brokers.len()) {
                 if broker.exited() {
                     return Err(Unavailable::Failed(broker.log_tail("exited")));
                 }
