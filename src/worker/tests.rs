@@ -239,7 +239,7 @@ impl Log for FakeLog {
 
 struct Member {
     number: usize,
-    feed: Option<mpsc::UnboundedSender<FetchEvent>>,
+    feed: mpsc::UnboundedSender<FetchEvent>,
     handle: ConsumerHandle,
     events: mpsc::UnboundedSender<GroupEvent>,
 }
@@ -302,7 +302,7 @@ where
     let group = Arc::new(FakeGroup { world: world.clone(), member: number });
     let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
     let handle = start(env.clone(), (group, events_in), (log, feed_in), config.clone(), seams, handler);
-    Member { number, feed: Some(errors), handle, events }
+    Member { number, feed: errors, handle, events }
 }
 
 /// Notes that a handler started; returns the run's number.

@@ -51,20 +51,7 @@ fn a_hung_handler_delays_stop_by_stop_timeout_only_and_is_counted() {
     simulate(
         async |env, mut rng| {
             let world = world(1, 5, 0, &mut rng);
-            let (events, events_in) = mpsc::unbounded_channel();
-            let (feed, feed_in) = mpsc::unbounded_channel();
-            let group = Arc::new(FakeGroup { world: world.clone(), member: 0 });
-            let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
-            let handler = |_| std::future::pending::<std::result::Result<(), HandlerError>>();
-            let handle = start(
-                env.clone(),
-                (group, events_in),
-                (log, feed_in),
-                config(Order::None, 2),
-                Seams::default(),
-                handler,
-            );
-            let m = Member { number: 0, feed: None, handle, events };
+            let m = member_with(&world, &env, 0, &config(Order::None, 2), |_| std::future::pending());
             m.assign(&world, &[0]);
             env.sleep(Duration::from_secs(1)).await;
             let began = env.now();
@@ -81,20 +68,14 @@ fn a_handler_timeout_ends_a_hung_handler_and_counts_as_its_failure() {
     simulate(
         async |env, mut rng| {
             let world = world(1, 5, 0, &mut rng);
-            let (events, events_in) = mpsc::unbounded_channel();
-            let (feed, feed_in) = mpsc::unbounded_channel();
-            let group = Arc::new(FakeGroup { world: world.clone(), member: 0 });
-            let log = Arc::new(FakeLog { world: world.clone(), feed, batch: 7 });
-            let handler = |_| std::future::pending::<std::result::Result<(), HandlerError>>();
             let config = ConsumerConfig {
                 handler_timeout: Some(Duration::from_millis(200)),
                 until_end: true,
                 on_failure: OnFailure::Hold,
                 ..config(Order::None, 2)
             };
-            let handle = start(env.clone(), (group, events_in), (log, feed_in), config, Seams::default(), handler);
-            let failures = handle.failures();
-            let m = Member { number: 0, feed: None, handle, events };
+            let m = member_with(&world, &env, 0, &config, |_| std::future::pending());
+            let failures = m.handle.failures();
             m.assign(&world, &[0]);
             m.handle.join().await.expect("ended");
             let mut count = 0;

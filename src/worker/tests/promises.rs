@@ -169,7 +169,7 @@ fn a_batch_that_cannot_be_read_ends_the_consumer_after_what_came_before_it() {
                 let (epoch, fault) = (AssignmentEpoch(1), FetchFault::BadBatch { offset: 40 });
                 let error = crate::Error::new(crate::ErrorKind::CorruptBatch, "orders-0 at offset 40");
                 let error = FetchError { tp: Arc::new(tp(0)), epoch, fault, error };
-                m.feed.as_ref().expect("a feed").send(FetchEvent::Error(error)).expect("it runs");
+                m.feed.send(FetchEvent::Error(error)).expect("it runs");
                 let ended = m.handle.join().await.expect_err("it cannot go on");
                 assert_eq!(ended.kind(), crate::ErrorKind::CorruptBatch);
                 let world = lock(&world);

@@ -96,14 +96,12 @@ fn size(data: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::Limits;
+    use super::super::unpack;
     use super::*;
 
     fn decompress(data: &[u8], limit: usize) -> Result<bytes::Bytes, RecordsError> {
-        crate::wire::records::decompress(
-            1,
-            &bytes::Bytes::copy_from_slice(data),
-            &crate::wire::records::Limits::of(limit),
-        )
+        unpack(&Limits::of(limit), |room| super::decompress(data, room))
     }
 
     #[test]

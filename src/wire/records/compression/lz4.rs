@@ -194,14 +194,12 @@ mod tests {
     use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
     use proptest::prelude::*;
 
+    use super::super::super::Limits;
+    use super::super::unpack;
     use super::*;
 
     fn decompress(data: &[u8], limit: usize) -> Result<bytes::Bytes, RecordsError> {
-        crate::wire::records::decompress(
-            3,
-            &bytes::Bytes::copy_from_slice(data),
-            &crate::wire::records::Limits::of(limit),
-        )
+        unpack(&Limits::of(limit), |room| super::decompress(data, room))
     }
 
     fn text(n: usize) -> Vec<u8> {

@@ -147,14 +147,12 @@ fn frame(input: &mut Input<'_>, limit: usize) -> Result<Frame, RecordsError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::Limits;
+    use super::super::unpack;
     use super::*;
 
     fn decompress(data: &[u8], limit: usize) -> Result<bytes::Bytes, RecordsError> {
-        crate::wire::records::decompress(
-            4,
-            &bytes::Bytes::copy_from_slice(data),
-            &crate::wire::records::Limits::of(limit),
-        )
+        unpack(&Limits::of(limit), |room| super::decompress(data, room))
     }
 
     /// A frame with this descriptor, and blocks of (type, size, bytes), the last one marked.
