@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import statistics
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ from .case import Case
 
 # Seconds; the peers have it from their own programs.
 HEARTBEAT = 1.0
+# Members asked to go in a turn, one after another.
+LEAVES = 4
 
 
 class Member:
@@ -61,22 +64,30 @@ class Members(Case):
         self.cluster.topic(self.topic, self.partitions)
 
     def turn(self, peer, number):
-        """All start at once; one is killed; one is asked to go. The last two at another point between two heartbeats in
-        each round, the same for all peers: what `settled` waits is a multiple of theirs, and all would be met at one point."""
-        phase = (number + 0.5) / self.options.rounds * HEARTBEAT
+        """All start at once; one is killed; some are asked to go, each after the last has been settled. Each at another
+        point between two heartbeats, in all rounds together evenly, the same points for all peers: what `settled` waits is a
+        multiple of a heartbeat, and all would be met at one point. `leave_s` is the mean of a round's."""
+        def phase(leave):
+            """Of those of all rounds, one in each `LEAVES`th part of a heartbeat."""
+            return (leave + (number + 0.5) / self.options.rounds) / LEAVES * HEARTBEAT
+
+        ends = [("kill", subprocess.Popen.kill, (number + 0.5) / self.options.rounds * HEARTBEAT)]
+        ends += [("leave", subprocess.Popen.terminate, phase(leave)) for leave in range(LEAVES)]
         keys = dict(brokers=self.cluster.brokers, topic=self.topic, partitions=self.partitions, protocol=self.protocol,
                     group=self.group(peer, number))
         command = peers.command(peer, "p6member", keys, self.options.extra)
         since = time.monotonic()
         there = [Member(command) for _ in range(self.members)]
         gone = []
-        found = dict(start_s=settled(there, self.partitions, since, 30))
-        for name, end in (("kill_s", subprocess.Popen.kill), ("leave_s", subprocess.Popen.terminate)):
-            time.sleep(phase)
+        found = dict(start=[settled(there, self.partitions, since, 30)], kill=[], leave=[])
+        for name, end, wait in ends:
+            if None in found["leave"]:
+                break
+            time.sleep(wait)
             gone.append(there.pop())
             since = time.monotonic()
             end(gone[-1].process)
-            found[name] = settled(there, self.partitions, since, 30)
+            found[name].append(settled(there, self.partitions, since, 30))
         for member in there:
             member.process.kill()
         for member in there + gone:
@@ -85,7 +96,8 @@ class Members(Case):
             except subprocess.TimeoutExpired:
                 member.process.kill()
                 member.process.wait()
-        return dict(ok=None not in found.values(), **found)
+        means = {f"{name}_s": None if None in times else statistics.mean(times) for name, times in found.items()}
+        return dict(ok=None not in means.values(), leaves=found["leave"], **means)
 
 
 def connections(pid):

@@ -30,8 +30,9 @@ NOTES = {
     "p5": "Ours: `.receipt(timeout)`, acknowledged before the message is committed. Spring: ReplyingKafkaTemplate and a listener that "
           "answers at once. One process holds both sides.",
     "p6": "A process a member. Seconds until every partition has one owner, each member has some, and that stays so for 2 s (not "
-          "counted). Session time-out 6 s, heartbeats 1 s. A kill is noticed by the session time-out, which begins with the last "
-          "heartbeat. `ours` has the default assignors, the others cooperative-sticky. –: not settled in 30 s.",
+          "counted). Session time-out 6 s, heartbeats 1 s. `leave` is the mean of four members that go one after another, at points "
+          "between two heartbeats that are spread evenly over the rounds. A kill is noticed by the session time-out, which begins "
+          "with the last heartbeat. `ours` has the default assignors, the others cooperative-sticky. –: not settled in 30 s.",
     "p7": "Subscribed and idle for 20 s, RSS and CPU of the process.",
 }
 
