@@ -201,7 +201,7 @@ def handle(tool, count):
     fill = {"--messages": messages, "--size": 100, "--topic": topic, "--linger": "5ms", "--keys": 1_000}
     tool.bench("produce", fill, {})
     base = {"--messages": messages, "--topic": topic}
-    variants = [("defaults: fetch_memory 64 MiB, commit_interval 1 s; no order, concurrency 1", {})]
+    variants = [("fetch_memory 64 MiB, commit_interval 1 s (defaults); no order, concurrency 1", {})]
     variants += [option(f"concurrency {n}", "--concurrency", n) for n in (10, 100)]
     for order in ("key", "partition"):
         variants.append((f"order by {order}, concurrency 100", {"options": {"--order": order, "--concurrency": 100}}))
@@ -288,6 +288,11 @@ def takeover(tool, _):
 PARTS = dict(send=send, pace=pace, compress=compress, latency=latency, handle=handle, work=work, idle=idle, takeover=takeover)
 
 
+def commit():
+    command = ["git", "rev-parse", "--short=10", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 def write(name, text):
     page = ROOT / "TUNING.md"
     before, rest = page.read_text().split(f"<!-- tuning:{name} -->\n", 1)
@@ -319,7 +324,7 @@ def main():
         for name in options.parts or PARTS:
             text = PARTS[name](tool, options.rounds)
             rounds = "one run" if name == "takeover" else f"medians of {options.rounds} rounds"
-            made = f"{datetime.date.today()}, {os.cpu_count()} cores shared with the broker, {rounds}."
+            made = f"{datetime.date.today()}, commit {commit()}, {os.cpu_count()} cores shared with the broker, {rounds}."
             text = f"{text}\n\n{made}"
             print(f"\n{text}", flush=True)
             if options.write:

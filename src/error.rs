@@ -104,6 +104,12 @@ impl Error {
         Self(Arc::new(Inner { kind, code, retriable, message: message.clone(), source: source.clone() }))
     }
 
+    /// The same error, marked as one whose cause may pass by itself.
+    pub(crate) fn may_pass(self) -> Self {
+        let Inner { kind, code, ref message, ref source, .. } = *self.0;
+        Self(Arc::new(Inner { kind, code, retriable: true, message: message.clone(), source: source.clone() }))
+    }
+
     /// Attaches a cause.
     pub(crate) fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         let Inner { kind, code, retriable, ref message, .. } = *self.0;
@@ -155,12 +161,15 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Auth | ErrorKind::Tls)
     }
 
-    /// Whether the same call may succeed later without any change.
+    /// Whether the cause may pass by itself, so that the same call may succeed later without any change. A message whose
+    /// send ended as [`MaybeWritten`](ErrorKind::MaybeWritten) may be in the log already: sent again it may be there twice.
     pub fn is_retriable(&self) -> bool {
         self.0.retriable
     }
 
-    /// Whether the object that returned it is of no further use (fenced, closed, refused).
+    /// Whether somebody has to change something first (settings, rights, the group's other members), or what was called is
+    /// closed. A subscription ends with such an error; a [`Dispatcher`](crate::Dispatcher) stays of use, but after
+    /// [`Closed`](ErrorKind::Closed).
     pub fn is_fatal(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Closed | ErrorKind::Auth | ErrorKind::Group | ErrorKind::InvalidConfig)
     }

@@ -271,7 +271,8 @@ impl Builder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for settings that cannot work; [`ErrorKind::Connection`] or
-    /// [`ErrorKind::Timeout`] if no broker answered within `connect_timeout`.
+    /// [`ErrorKind::Timeout`] if no broker answered within `connect_timeout`; [`ErrorKind::Auth`] or [`ErrorKind::Tls`], after
+    /// one try, if they refuse this client or it does not trust them.
     ///
     /// Cancel-safe: dropped, nothing is left behind.
     pub async fn connect(self) -> Result<Dispatcher> {

@@ -8,8 +8,8 @@ use crate::client::producer::ProducerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::records::{Compression, GZIP_LEVEL, Packing, ZSTD_LEVEL};
 
-/// How hard the codecs that have levels try. A higher level compresses more and takes more CPU; whoever reads pays the
-/// same for each.
+/// How hard the codecs that have levels try. A higher level takes more CPU, and may compress more: TUNING.md has what each
+/// came to.
 ///
 /// Snappy has no levels, and LZ4 has only its fast one here.
 ///

@@ -163,8 +163,10 @@ impl Dispatcher {
     /// A handle for many messages to one topic, which is made if it does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for an impossible name, [`ErrorKind::UnknownTopic`] if it does not exist and
-    /// was not to be made. Cancel-safe.
+    /// [`ErrorKind::InvalidArgument`] for an impossible name; [`ErrorKind::UnknownTopic`] if it does not exist and was not to
+    /// be made; [`ErrorKind::InvalidConfig`] if it wants more replicas than there are brokers; otherwise why the brokers could
+    /// not be asked or did not make it ([`ErrorKind::Connection`], [`ErrorKind::Timeout`], [`ErrorKind::Auth`],
+    /// [`ErrorKind::Tls`], [`ErrorKind::Broker`]), or [`ErrorKind::Closed`]. Cancel-safe.
     pub async fn topic(&self, name: &str) -> Result<Topic> {
         Ok(Topic::new(self.clone(), self.producer_topic(name).await?))
     }

@@ -228,8 +228,9 @@ impl<'a> SendMessage<'a> {
     /// neighbours. Waits for room in the buffer, for at most `max_block`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`], [`ErrorKind::MessageTooLarge`], [`ErrorKind::UnknownTopic`] or
-    /// [`ErrorKind::NotWritten`]: in each case nothing was sent. What happens later, the [`Delivery`] tells.
+    /// Nothing was sent, whichever it is: [`ErrorKind::InvalidArgument`] or [`ErrorKind::MessageTooLarge`] for the message,
+    /// [`ErrorKind::NotWritten`] if `buffer_memory` stayed used up for `max_block`, [`ErrorKind::Closed`], or why the topic
+    /// is not there, as [`Dispatcher::topic`](crate::Dispatcher::topic) says. What happens later, the [`Delivery`] tells.
     ///
     /// With memory free it does not wait. Whoever sends many in a loop in a task lets others have their turn now and then
     /// (`tokio::task::yield_now`): what writes to the brokers may have to run on the same thread.
@@ -415,7 +416,12 @@ impl<'a> SendMessage<'a> {
     }
 }
 
-/// Sends and waits for the acknowledgement. Dropped before it ends, the message may or may not be sent.
+/// Sends and waits for the acknowledgement: what [`enqueue`](SendMessage::enqueue) fails with, or what becomes of the
+/// [`Delivery`]. At most for as long as looking for the topic takes (`request_timeout` for each broker that is asked), then
+/// `max_block`, then `delivery_timeout`.
+///
+/// Of its errors only [`ErrorKind::MaybeWritten`] leaves open whether the message is in the log; with any other it is not.
+/// Dropped before it ends, the message may or may not be sent.
 impl<'a> IntoFuture for SendMessage<'a> {
     type Output = Result<SendReport>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
@@ -426,8 +432,8 @@ impl<'a> IntoFuture for SendMessage<'a> {
 }
 
 /// A message that has its place in the order. Awaited, it resolves when all in-sync replicas have it, or when it has
-/// failed: [`ErrorKind::NotWritten`] if it is certainly not in the log, [`ErrorKind::MaybeWritten`] if that is
-/// unknown, or a more telling kind for what the broker refused.
+/// failed, within `delivery_timeout`: [`ErrorKind::NotWritten`] if it is certainly not in the log (the cause is its
+/// `source`), [`ErrorKind::MessageTooLarge`] if the broker refused it for that, [`ErrorKind::MaybeWritten`] if it is unknown.
 ///
 /// Cancel-safe. Dropping it does not unsend the message.
 #[derive(Debug)]

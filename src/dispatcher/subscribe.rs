@@ -437,7 +437,8 @@ impl<'a, R: Routes> Subscribe<'a, R> {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::InvalidConfig`] for what can never work,
-    /// [`ErrorKind::UnknownTopic`] for a topic that does not exist and was not to be made. What happens later,
+    /// [`ErrorKind::UnknownTopic`] for a topic that does not exist and was not to be made; otherwise why its brokers could not
+    /// be asked, or not make it, as [`Dispatcher::topic`](crate::Dispatcher::topic) says. What happens later,
     /// [`Subscription::join`] and [`Subscription::errors`] tell. Cancel-safe.
     pub async fn start(self) -> Result<Subscription> {
         self.plan()?.start().await

@@ -8,7 +8,7 @@ Made by `benches/peers/run.py`; every line below the heading is its own. What wa
 were chosen, is in [STUDIES.md](STUDIES.md).
 
 What counts are **ratios within one interleaved run**: each round runs every peer once, the next in another order, and a
-ratio is the median of the rounds' ratios (in P6's targets that of their means). Client and broker share the machine's cores, so messages/s say as much of the broker
+ratio is the median of the rounds' ratios (of P6's kills and leaves the ratio of the means). Client and broker share the machine's cores, so messages/s say as much of the broker
 as of the client; CPU seconds (user and system, of the client's process, per million messages) are the steadiest. Every run
 counts what was acknowledged or handled, fails if it is short, and after P1 Kafka's own tool is asked how many
 records the topic has got. Settings, and what each workload does: [peers/README.md](peers/README.md).

@@ -30,6 +30,9 @@ RATIOS = {
     "p6": ("franz", [("start", "start_s"), ("kill", "kill_s"), ("leave", "leave_s")]),
     "p7": ("rdkafka", [("RSS", "rss_mb"), ("CPU", "idle_cpu_pct")]),
 }
+# Rounds differ in these by design (the points between two heartbeats), and not in the same way for every client: what counts
+# is their mean over all rounds.
+MEANS = {"kill_s", "leave_s"}
 # Of the peer `floor`'s in the same round.
 OF_THE_FLOOR = {"p1": ("CPU", "cpu_s_per_1m"), "p2": ("CPU", "cpu_s_per_1m"), "p3": ("p50", "p50_us")}
 
@@ -61,13 +64,18 @@ def ratios(rounds, field, peer, other, other_field=None):
     return out
 
 
+def middle(rounds, peer, field):
+    """The median over the rounds, or the mean."""
+    there = [value for value in values(rounds, peer, field) if value is not None]
+    return statistics.mean(there) if there and field in MEANS else median(there)
+
+
 def ratio(rounds, field, peer, other, other_field=None):
-    return median(ratios(rounds, field, peer, other, other_field))
-
-
-def ratio_of_means(rounds, field, peer, other):
-    mine, theirs = ([value for value in values(rounds, who, field) if value is not None] for who in (peer, other))
-    return statistics.mean(mine) / statistics.mean(theirs) if mine and theirs else None
+    """The median of the rounds' ratios, or the ratio of the means."""
+    if field not in MEANS:
+        return median(ratios(rounds, field, peer, other, other_field))
+    above, below = middle(rounds, peer, field), middle(rounds, other, other_field or field)
+    return above / below if above is not None and below else None
 
 
 def written(value):
@@ -85,7 +93,7 @@ def table(store, part, case):
         head.append(floor[0])
     rows = []
     for peer in peers:
-        row = [peer] + [number(median(values(rounds, peer, field))) for _, field in COLUMNS[part]]
+        row = [peer] + [number(middle(rounds, peer, field)) for _, field in COLUMNS[part]]
         row += [written(ratio(rounds, field, peer, reference)) for _, field in relative]
         if floor:
             row.append(written(floor[1](rounds, peer)))
@@ -114,8 +122,11 @@ def floor_of(store, part, case):
             return "p50 of two trips of the floor", lambda rounds, peer: median(
                 [value / (2 * trip) for value in values(rounds, peer, "p50_us") if value is not None])
     if part == "p6":
-        return "kill of the session time-out", lambda rounds, peer: median(
-            [value / 6 for value in values(rounds, peer, "kill_s") if value is not None])
+        def of_the_time_out(rounds, peer):
+            kill = middle(rounds, peer, "kill_s")
+            return None if kill is None else kill / 6
+
+        return "kill of the session time-out", of_the_time_out
     if part == "p7":
         return "connections of the floor", lambda rounds, peer: median(
             [value / int(case.split(",")[1]) for value in values(rounds, peer, "connections") if value is not None])

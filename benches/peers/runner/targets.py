@@ -1,6 +1,6 @@
 """The targets, and whether they are met. One row each: what is asked, of what, measured how."""
 
-from .tables import median, number, ratio, ratio_of_means, values, written
+from .tables import median, middle, number, ratio, values, written
 
 SIZES = {"100": "100 B", "1024": "1 KiB"}
 
@@ -27,12 +27,10 @@ def against(store, row, part, case, what, field, name, limit, peer, low, ours="o
     rounds = store.rounds(part, case)
     other = peer or best(rounds, field, low)
     asked = f"{name} {'≤' if low else '≥'} {limit:g} × {peer or 'the best peer'}"
-    # P6's rounds end members at other points between two heartbeats, and these are not the same points for every client.
-    compared = ratio_of_means if part == "p6" else ratio
-    got = compared(rounds, field, ours, other) if other else None
+    got = ratio(rounds, field, ours, other) if other else None
     if got is None:
         return Row(row, what, asked, None, None)
-    told = f"{written(got)} × {other} ({number(median(values(rounds, ours, field)))} to {number(median(values(rounds, other, field)))})"
+    told = f"{written(got)} × {other} ({number(middle(rounds, ours, field))} to {number(middle(rounds, other, field))})"
     return Row(row, what, asked, told, got <= limit if low else got >= limit)
 
 

@@ -21,7 +21,8 @@ use crate::wire::records::{Batch, Cursor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnBadBatch {
-    /// The partition stops with an error that names topic, partition and offset.
+    /// The subscription ends with an error of kind [`CorruptBatch`](crate::ErrorKind::CorruptBatch) that names topic,
+    /// partition and offset; what was read before is handled first. The default.
     #[default]
     Stop,
     /// The batch is passed over, with a warning, and its records are lost to this reader.

@@ -93,7 +93,7 @@ impl ProducerTopic {
                  check that the brokers are reachable, send more slowly, or raise buffer_memory",
                 self.topic.name
             );
-            return Err(Error::new(ErrorKind::NotWritten, message));
+            return Err(Error::new(ErrorKind::NotWritten, message).may_pass());
         }
         self.place(choice, parts, size)
     }

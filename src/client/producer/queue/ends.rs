@@ -74,7 +74,7 @@ impl PartitionQueue {
         let limit = self.shared.config.delivery_timeout;
         match cause {
             Some(cause) => cause.wrap(kind, format!("{}: {what}", self.tp)),
-            None => Error::new(kind, format!("{}: {what} within delivery_timeout ({limit:?})", self.tp)),
+            None => Error::new(kind, format!("{}: {what} within delivery_timeout ({limit:?})", self.tp)).may_pass(),
         }
     }
 }

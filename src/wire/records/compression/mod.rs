@@ -38,13 +38,13 @@ pub enum Compression {
     /// gzip: small, and slow to compress; for readers that know nothing better.
     #[cfg(feature = "gzip")]
     Gzip,
-    /// Snappy: little CPU, and less compression than LZ4.
+    /// Snappy: little CPU for small messages that are alike; for larger ones LZ4 takes less.
     #[cfg(feature = "snappy")]
     Snappy,
     /// LZ4 frames: little CPU, the choice of the Go dispatcher.
     #[cfg(feature = "lz4")]
     Lz4,
-    /// Zstandard: as small as gzip at a fraction of its CPU. Needs brokers from 2.1 on, as this client does.
+    /// Zstandard: as small as gzip, at a fraction of its CPU at level 1. Needs brokers from 2.1 on, as this client does.
     #[cfg(feature = "zstd")]
     Zstd,
 }
