@@ -13,6 +13,7 @@ pub(crate) mod retry;
 pub(crate) mod rskafka;
 pub(crate) mod topology;
 pub(crate) mod types;
+#[cfg(feature = "rskafka")]
 mod waiting;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! A count of those who wait for something that others give back, who look at it before they keep or wake. Used by the
-//! producer's memory budget and by the other backend's connections.
+//! other backend's connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

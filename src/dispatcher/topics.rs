@@ -164,7 +164,12 @@ impl Dispatcher {
         let names: Vec<Arc<str>> = names.into_iter().map(|name| Arc::from(name.as_ref())).collect();
         names.iter().try_for_each(|name| validate::topic(name))?;
         let outcomes = self.admin().delete_topics(&names).await?;
-        names.iter().for_each(|name| self.forget_topic(name));
+        // One that was refused is there still, and whoever holds it goes on with it.
+        let gone = |outcome: &Result<()>| match outcome {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::UnknownTopic,
+        };
+        outcomes.iter().filter(|(_, outcome)| gone(outcome)).for_each(|(name, _)| self.forget_topic(name));
         outcomes.into_iter().try_for_each(|(_, outcome)| outcome)
     }
 

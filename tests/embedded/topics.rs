@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use dispatcher::embedded::EmbeddedCluster;
+use dispatcher::embedded::{Api, EmbeddedCluster, ErrorCode, Fault};
 use dispatcher::{Dispatcher, ErrorKind};
 
 use super::{Reader, connect, eventually, numbers, on, read, send, single, start, values, within};
@@ -202,4 +202,24 @@ async fn no_topic_gets_more_partitions_than_kafka_makes_at_once() {
         assert!(error.to_string().contains("large number of partitions"), "{error}");
     }
     assert!(cluster.partition("u", 0).is_none() && cluster.partition("t", 10_000).is_none());
+}
+
+/// Whoever holds a topic's handle goes on with it, whatever another part of the program tried or did to the topic.
+#[tokio::test(start_paused = true)]
+async fn a_handle_outlives_a_removal_that_was_refused_and_one_after_which_the_topic_was_made_again() {
+    let cluster = EmbeddedCluster::builder().brokers(1).seed(1).start().await.unwrap();
+    let builder = Dispatcher::builder(cluster.brokers()).network(&cluster.network()).partitions(3).replicas(1);
+    let dispatcher = builder.connect().await.unwrap();
+    let orders = dispatcher.topic("orders").await.unwrap();
+    orders.send("one").partition(0).await.unwrap();
+
+    cluster.inject(Fault::on(Api::DeleteTopics).error(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    assert_eq!(dispatcher.remove_topics(["orders"]).await.unwrap_err().kind(), ErrorKind::Auth);
+    assert_eq!(orders.send("two").partition(0).await.unwrap().offset(), Some(1));
+
+    dispatcher.remove_topics(["orders"]).await.unwrap();
+    let waiting = orders.send("three").partition(0).enqueue().await.unwrap();
+    dispatcher.create_topics(["orders"]).await.unwrap();
+    assert_eq!(waiting.await.unwrap().offset(), Some(0));
+    assert_eq!(orders.send("four").partition(0).await.unwrap().offset(), Some(1));
 }

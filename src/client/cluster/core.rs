@@ -109,10 +109,7 @@ impl Core {
             };
             let pause = self.env.random(|rng| backoff.next(rng));
             if !may_pass(&error) || over(&self.env, begun, limit, pause) {
-                // Somebody else may have found it meanwhile.
-                if self.metadata.topology().topic(name).is_none() {
-                    self.metadata.forget_topic(name);
-                }
+                self.metadata.give_up_topic(name);
                 return Err(error);
             }
             self.env.sleep(pause).await;

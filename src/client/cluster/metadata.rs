@@ -110,11 +110,33 @@ impl Metadata {
         error.map_or_else(|| Ok(self.topology()), Err)
     }
 
+    /// Wants these topics from now on, when it is time for the next request.
+    pub(super) fn want<'a>(&self, names: impl Iterator<Item = &'a TopicName>) {
+        let names: Vec<_> = names.collect();
+        if !names.is_empty() {
+            lock(&self.wanted).topics.extend(names.into_iter().cloned());
+            self.refresh();
+        }
+    }
+
+    /// Wants the topic no longer, unless somebody else has found it, or asks for it, meanwhile.
+    pub(super) fn give_up_topic(&self, name: &str) {
+        let mut wanted = lock(&self.wanted);
+        let mut merge = lock(&self.merge);
+        if merge.topology().topic(name).is_none() && !wanted.fresh.contains(name) {
+            wanted.topics.remove(name);
+            merge.forget(name);
+            self.publish(&merge);
+        }
+    }
+
     pub(super) fn forget_topic(&self, name: &str) {
         {
             let mut wanted = lock(&self.wanted);
-            wanted.topics.remove(name);
-            wanted.fresh.remove(name);
+            // Who asks for it just now gets an answer.
+            if !wanted.fresh.contains(name) {
+                wanted.topics.remove(name);
+            }
         }
         let mut merge = lock(&self.merge);
         merge.forget(name);

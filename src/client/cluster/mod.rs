@@ -104,6 +104,11 @@ impl Cluster {
         self.0.core.metadata.forget_topic(name);
     }
 
+    /// Metadata requests ask for these topics from now on, the next one soon.
+    pub(crate) fn want<'a>(&self, topics: impl Iterator<Item = &'a TopicName>) {
+        self.0.core.metadata.want(topics);
+    }
+
     /// Asks for new metadata soon: many calls become one request, and there is a pause between requests.
     pub(crate) fn refresh(&self) {
         self.0.core.metadata.refresh();

@@ -1,66 +1,52 @@
-//! Buffer memory: one atomic on the fast path, a list of waiters only when it is used up.
+//! Buffer memory: a semaphore with a permit a byte. It is fair, so that a large message does not wait for ever while small
+//! ones take whatever comes free.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
-use crate::client::waiting::Waiting;
 use crate::env::Env;
 
 /// Bytes that may be waiting or under way in one producer.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
-    used: AtomicUsize,
-    waiting: AtomicUsize,
-    freed: Notify,
+    free: Semaphore,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, used: AtomicUsize::new(0), waiting: AtomicUsize::new(0), freed: Notify::new() }
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self { limit, free: Semaphore::new(limit) }
     }
 
-    /// Takes `bytes` if they are free and nobody waits for some.
+    /// Takes `bytes` if they are free. What comes free while somebody waits is his first.
     pub(crate) fn try_take(&self, bytes: usize) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0 && self.grab(bytes)
+        let taken = u32::try_from(bytes).ok().and_then(|bytes| self.free.try_acquire_many(bytes).ok());
+        taken.map(|permit| permit.forget()).is_some()
     }
 
-    fn grab(&self, bytes: usize) -> bool {
-        // SeqCst pairs with `give_back`: either it sees the waiter, or the waiter sees the bytes.
-        let more = |used: usize| used.checked_add(bytes).filter(|&sum| sum <= self.limit);
-        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
-    }
-
-    /// Waits up to `limit` for `bytes`; false when time ran out. Cancel-safe: then nothing is taken.
+    /// Waits up to `limit` for `bytes`, behind those who have waited for longer; false when time ran out. Cancel-safe: then
+    /// nothing is taken.
     pub(crate) async fn take(&self, bytes: usize, limit: Duration, env: &Env) -> bool {
-        let _counted = Waiting::new(&self.waiting);
-        let waited = env.timeout(limit, async {
-            loop {
-                let freed = self.freed.notified();
-                tokio::pin!(freed);
-                freed.as_mut().enable();
-                if self.grab(bytes) {
-                    return;
-                }
-                freed.await;
+        let Ok(bytes) = u32::try_from(bytes) else { return false };
+        match env.timeout(limit, self.free.acquire_many(bytes)).await {
+            Some(Ok(permit)) => {
+                permit.forget();
+                true
             }
-        });
-        waited.await.is_some()
+            Some(Err(_)) | None => false,
+        }
     }
 
     /// Frees `bytes`.
     pub(crate) fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.freed.notify_waiters();
-        }
+        self.free.add_permits(bytes);
     }
 
-    /// Bytes in use.
+    /// Bytes in use, or put by for who waits.
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.limit - self.free.available_permits()
     }
 }
 
@@ -70,14 +56,19 @@ mod tests {
 
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn waiter(budget: &Arc<Budget>, bytes: usize) -> tokio::task::JoinHandle<bool> {
+        let (budget, env) = (budget.clone(), Env::system());
+        Env::system().spawn(async move { budget.take(bytes, MINUTE, &env).await })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_waiter_gets_freed_bytes_and_goes_before_newcomers() {
-        let env = Env::system();
         let budget = Arc::new(Budget::new(100));
         assert!(budget.try_take(90));
         assert!(!budget.try_take(20));
-        let (waiter, clock) = (budget.clone(), env.clone());
-        let waiter = env.spawn(async move { waiter.take(20, Duration::from_secs(60), &clock).await });
+        let waiter = waiter(&budget, 20);
         tokio::task::yield_now().await;
         assert!(!budget.try_take(1), "a newcomer passed the waiter");
         budget.give_back(50);
@@ -87,11 +78,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_large_message_gets_its_turn_before_small_ones_that_came_later() {
+        let budget = Arc::new(Budget::new(100));
+        assert!(budget.try_take(100));
+        let large = waiter(&budget, 80);
+        tokio::task::yield_now().await;
+        let small: Vec<_> = (0..20).map(|_| waiter(&budget, 10)).collect();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+            budget.give_back(10);
+        }
+        assert!(large.await.unwrap());
+        budget.give_back(80);
+        for waiter in small.into_iter().take(10) {
+            assert!(waiter.await.unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn waiting_ends_at_the_limit_and_leaves_nothing_taken() {
         let env = Env::system();
         let budget = Budget::new(100);
         assert!(budget.try_take(100));
-        assert!(!budget.take(1, Duration::from_secs(60), &env).await);
+        assert!(!budget.take(1, MINUTE, &env).await);
         budget.give_back(100);
         assert_eq!(budget.used(), 0);
         assert!(budget.try_take(100));

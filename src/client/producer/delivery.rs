@@ -43,7 +43,15 @@ pub(crate) struct Completion {
 struct PendingFates {
     settled: Vec<(u32, Fate)>,
     records_settled: u32,
-    wakers: Vec<Waker>,
+    waiters: Vec<Waiter>,
+}
+
+/// A task that waits for records of the batch.
+#[derive(Debug)]
+struct Waiter {
+    waker: Waker,
+    /// By more than one of them: it stays when one of them moves to another task.
+    shared: bool,
 }
 
 impl Completion {
@@ -64,9 +72,9 @@ impl Completion {
         let mut fates = std::mem::take(&mut pending.settled);
         fates.sort_by_key(|(first, _)| *first);
         let _ = self.fates.set(fates);
-        let wakers = std::mem::take(&mut pending.wakers);
+        let waiters = std::mem::take(&mut pending.waiters);
         drop(pending);
-        wakers.into_iter().for_each(Waker::wake);
+        waiters.into_iter().for_each(|waiter| waiter.waker.wake());
     }
 
     /// Whether every record is settled.
@@ -74,7 +82,7 @@ impl Completion {
         self.fates.get().is_some()
     }
 
-    /// Ready when every record is settled; else leaves a waker in the slot `slot`.
+    /// Ready when every record is settled; else leaves a waker, and its place in `slot`.
     fn poll(&self, cx: &mut Context<'_>, slot: &mut Option<usize>) -> Poll<&[(u32, Fate)]> {
         if let Some(fates) = self.fates.get() {
             return Poll::Ready(fates);
@@ -83,16 +91,22 @@ impl Completion {
         if let Some(fates) = self.fates.get() {
             return Poll::Ready(fates);
         }
-        let wakers = &mut pending.wakers;
-        match *slot {
-            Some(own) => wakers[own].clone_from(cx.waker()),
-            // One task that awaits many records of a batch needs one waker.
-            None if wakers.last().is_some_and(|last| last.will_wake(cx.waker())) => {}
-            None => {
-                *slot = Some(wakers.len());
-                wakers.push(cx.waker().clone());
+        let waiters = &mut pending.waiters;
+        if let Some(own) = slot.and_then(|own| waiters.get_mut(own)) {
+            if own.waker.will_wake(cx.waker()) {
+                return Poll::Pending;
+            }
+            if !own.shared {
+                own.waker.clone_from(cx.waker());
+                return Poll::Pending;
             }
         }
+        // One task that awaits many records of a batch needs one waker.
+        match waiters.last_mut().filter(|last| last.waker.will_wake(cx.waker())) {
+            Some(last) => last.shared = true,
+            None => waiters.push(Waiter { waker: cx.waker().clone(), shared: false }),
+        }
+        *slot = Some(waiters.len() - 1);
         Poll::Pending
     }
 
@@ -216,28 +230,73 @@ mod tests {
         }
     }
 
+    struct Count(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    /// A batch of `N` records, and two tasks that count how often they are woken.
+    struct Scene<const N: usize> {
+        completion: Arc<Completion>,
+        deliveries: [Delivery; N],
+        counts: [Arc<Count>; 2],
+    }
+
+    impl<const N: usize> Scene<N> {
+        fn new() -> Self {
+            let completion = completion();
+            let deliveries = std::array::from_fn(|i| Delivery::new(completion.clone(), i as u32, 0));
+            Self { completion, deliveries, counts: [0, 1].map(|_| Arc::new(Count(0.into()))) }
+        }
+
+        /// Task `task` polls record `delivery`, which is not settled.
+        fn poll(&mut self, task: usize, delivery: usize) {
+            let waker = Waker::from(self.counts[task].clone());
+            let polled = Pin::new(&mut self.deliveries[delivery]).poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+
+        fn waiters(&self) -> usize {
+            lock(&self.completion.pending).waiters.len()
+        }
+
+        /// How often each task has been woken, once all is settled.
+        fn woken(&self) -> [usize; 2] {
+            self.completion.settle(0, N as u32, N as u32, written(0));
+            self.counts.each_ref().map(|count| count.0.load(std::sync::atomic::Ordering::SeqCst))
+        }
+    }
+
     #[test]
     fn a_task_that_awaits_many_records_leaves_one_waker_and_a_moved_delivery_its_latest() {
-        struct Count(std::sync::atomic::AtomicUsize);
-        impl std::task::Wake for Count {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            }
-        }
-        let counts = [0, 1].map(|_| Arc::new(Count(0.into())));
-        let wakers = counts.clone().map(Waker::from);
-        let completion = completion();
-        let mut deliveries: Vec<_> = (0..100).map(|i| Delivery::new(completion.clone(), i, 0)).collect();
-        for delivery in &mut deliveries {
-            assert!(Pin::new(delivery).poll(&mut Context::from_waker(&wakers[0])).is_pending());
-        }
-        assert_eq!(lock(&completion.pending).wakers.len(), 1);
-        for _ in 0..50 {
-            // Delivery 7 shares the first one's waker; moved to another task it leaves its own, once.
-            assert!(Pin::new(&mut deliveries[7]).poll(&mut Context::from_waker(&wakers[1])).is_pending());
-        }
-        assert_eq!(lock(&completion.pending).wakers.len(), 2);
-        completion.settle(0, 100, 100, written(0));
-        assert_eq!(counts.map(|c| c.0.load(std::sync::atomic::Ordering::SeqCst)), [1, 1]);
+        let mut scene = Scene::<100>::new();
+        (0..100).for_each(|i| scene.poll(0, i));
+        assert_eq!(scene.waiters(), 1);
+        // Delivery 7 shares the first one's waker; moved to another task it leaves its own, once.
+        (0..50).for_each(|_| scene.poll(1, 7));
+        assert_eq!(scene.waiters(), 2);
+        assert_eq!(scene.woken(), [1, 1]);
+    }
+
+    #[test]
+    fn the_delivery_whose_waker_others_share_may_move_to_another_task() {
+        let mut scene = Scene::<2>::new();
+        scene.poll(0, 0);
+        scene.poll(0, 1);
+        scene.poll(1, 0);
+        assert_eq!(scene.woken(), [1, 1]);
+    }
+
+    #[test]
+    fn a_delivery_that_goes_from_task_to_task_leaves_two_wakers_at_most() {
+        let mut scene = Scene::<2>::new();
+        scene.poll(0, 0);
+        scene.poll(0, 1);
+        (0..100).for_each(|i| scene.poll(i % 2, 0));
+        assert!(scene.waiters() <= 3, "{}", scene.waiters());
+        assert_eq!(scene.woken()[0].min(1), 1);
     }
 }

@@ -55,7 +55,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        what: "A header without a value, or one whose name is not UTF-8, cannot be read: the partition stops there with `CorruptBatch`, or passes the batch over with `on_bad_batch(Skip)`",
+        what: "A header without a value, or one whose name is not UTF-8, cannot be read: the subscription ends there with `CorruptBatch`, or passes the batch over with `on_bad_batch(Skip)`",
         remedy: "`Native` for such topics",
         lines: &[
             line(
@@ -79,7 +79,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         ],
     },
     Difference {
-        what: "No LZ4 and no zstd, for which rskafka needs C, and gzip at level 6 only: as settings, for all topics or for one, they are refused, and a partition with a batch in LZ4 or zstd stops there likewise",
+        what: "No LZ4 and no zstd, for which rskafka needs C, and gzip at level 6 only: as settings, for all topics or for one, they are refused, and a batch in LZ4 or zstd ends the subscription likewise",
         remedy: "gzip, snappy, or none",
         lines: &[
             line("LZ4, as a setting", "taken", "InvalidConfig"),
@@ -114,7 +114,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         lines: &[line("a cap on what a batch becomes, as a setting", "taken", "InvalidConfig")],
     },
     Difference {
-        what: "Topics written in transactions cannot be read: the partition stops at the first batch that shows it, before which messages of an aborted transaction may have come",
+        what: "Topics written in transactions cannot be read: the subscription ends at the first batch that shows it, before which messages of an aborted transaction may have come",
         remedy: "`Native` for such topics",
         lines: &[line(
             "a topic that was written in a transaction",

@@ -398,6 +398,23 @@ async fn a_partition_that_lags_with_little_data_does_not_keep_the_frames_it_came
     assert!(reader.fetcher.free_bytes() > 0);
 }
 
+/// As when a record of each of many retry topics waits for its time.
+#[tokio::test(start_paused = true)]
+async fn many_partitions_that_keep_one_record_each_do_not_keep_the_frames_they_came_in() {
+    const WAITING: i32 = 60;
+    let config = FetchConfig { budget: 64 << 10, ..FetchConfig::default() };
+    let mut reader = Reader::new(&[(1, 0); WAITING as usize + 1], config).await;
+    let _guards: Vec<_> = (0..=WAITING).map(|partition| reader.attach(partition, 0)).collect();
+    let mut kept = Vec::new();
+    for partition in 0..WAITING {
+        reader.brokers.write(partition, 1);
+        reader.brokers.write(WAITING, 50);
+        let blocks = reader.read(51).await;
+        kept.extend(blocks.into_iter().filter(|block| block.tp.partition != WAITING));
+    }
+    assert!(reader.fetcher.free_bytes() > 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_delivered_while_paused_and_nothing_is_lost() {
     let mut reader = Reader::new(&[(1, 0)], FetchConfig::default()).await;

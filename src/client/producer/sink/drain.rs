@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::request::{Landed, RequestBuilder};
+use super::window::{Sent, Window};
 use super::{Inbox, NO_LEADER, Router, identity};
 use crate::client::cluster::{Cluster, Use};
 use crate::client::producer::queue::{PartitionQueue, Take};
@@ -15,8 +16,6 @@ use crate::env::lock;
 use crate::error::{Error, Result};
 use crate::net::Connection;
 
-/// Produce requests under way per connection. A broker works on one at a time; the others are on their way.
-const MAX_REQUESTS: usize = 5;
 /// While partitions wait for a leader, it is asked for this often.
 const LEADER_POLL: Duration = Duration::from_millis(500);
 
@@ -35,7 +34,8 @@ pub(super) struct Drain {
     opening: Option<Task<Result<Connection>>>,
     backoff: Backoff,
     /// In the order of requests, which is that of answers: only the first is looked at.
-    flights: VecDeque<Task<Landed>>,
+    flights: VecDeque<(Sent, Task<Landed>)>,
+    window: Window,
 }
 
 /// A queue this task has to look at.
@@ -50,6 +50,7 @@ struct Slot {
 impl Drain {
     pub(super) fn new(broker: i32, cluster: Cluster, router: Weak<Router>, inbox: Arc<Inbox>) -> Self {
         let backoff = Backoff::new(cluster.config().retry_backoff);
+        let window = Window::new(cluster.config().request_timeout);
         Self {
             broker,
             cluster,
@@ -61,6 +62,7 @@ impl Drain {
             opening: None,
             backoff,
             flights: VecDeque::new(),
+            window,
         }
     }
 
@@ -82,7 +84,10 @@ impl Drain {
             let wake_at = self.wake_at(now);
             tokio::select! {
                 biased;
-                landed = landing(&mut self.flights) => self.land(landed),
+                (sent, landed) = landing(&mut self.flights) => {
+                    self.window.landed(sent, landed.is_lost(), env.now());
+                    self.land(landed);
+                }
                 opened = connecting(&mut self.opening) => self.opened(opened),
                 () = inbox.arrived.notified() => {}
                 Ok(()) = changes.changed() => {
@@ -108,7 +113,15 @@ impl Drain {
         if self.connection.as_ref().is_some_and(Connection::is_closed) {
             self.connection = None;
         }
-        self.connection.is_some() && self.flights.len() < MAX_REQUESTS
+        self.connection.is_some() && self.room().is_some()
+    }
+
+    fn under_way(&self) -> usize {
+        self.flights.iter().map(|(sent, _)| sent.bytes).sum()
+    }
+
+    fn room(&self) -> Option<usize> {
+        self.window.room(self.flights.len(), self.under_way())
     }
 
     /// Hands queues whose leader is another broker to that one's task, once nothing of theirs is under way here.
@@ -129,14 +142,17 @@ impl Drain {
         }
         if self.broker == NO_LEADER && !self.slots.is_empty() {
             self.cluster.refresh();
+            // Of a topic that was removed, and made again, nobody else may ask any more.
+            let topics = self.slots.values().map(|slot| &slot.queue.tp().topic);
+            self.cluster.want(topics.filter(|name| topology.topic(name).is_none()));
         }
     }
 
     /// Sends one request with a batch of each queue that is due, as far as they fit; false if none was.
     fn send(&mut self, now: Instant) -> bool {
-        let Some(connection) = self.connection.clone() else { return false };
+        let (Some(connection), Some(room)) = (self.connection.clone(), self.room()) else { return false };
         let topology = self.cluster.topology();
-        let mut request = RequestBuilder::new(topology.clone());
+        let mut request = RequestBuilder::new(topology.clone(), room);
         let order = self.slots.range(self.served + 1..).chain(self.slots.range(..=self.served));
         let due: Vec<u64> = order.filter(|(_, slot)| slot.due <= now).map(|(&id, _)| id).collect();
         for id in due {
@@ -174,9 +190,10 @@ impl Drain {
                 }
             }
         }
+        let sent = self.window.send(request.bytes(), self.under_way(), now);
         match request.start(&connection, self.broker, now) {
             Some(Ok(flight)) => {
-                self.flights.push_back(Box::pin(flight));
+                self.flights.push_back((sent, Box::pin(flight)));
                 true
             }
             Some(Err(landed)) => {
@@ -275,9 +292,9 @@ impl Drain {
 }
 
 /// The first request, once it has come to its end; never if none is under way. Cancel-safe.
-async fn landing(flights: &mut VecDeque<Task<Landed>>) -> Landed {
-    let Some(first) = flights.front_mut() else { return std::future::pending().await };
-    let landed = first.await;
+async fn landing(flights: &mut VecDeque<(Sent, Task<Landed>)>) -> (Sent, Landed) {
+    let Some((sent, first)) = flights.front_mut() else { return std::future::pending().await };
+    let landed = (*sent, first.await);
     flights.pop_front();
     landed
 }

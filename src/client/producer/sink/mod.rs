@@ -5,6 +5,7 @@ pub(in crate::client) mod answers;
 mod drain;
 mod identity;
 mod request;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};

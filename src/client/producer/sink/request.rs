@@ -14,8 +14,6 @@ use crate::net::Connection;
 use crate::wire::messages::produce::{PartitionData, ProduceRequest, ProduceResponse, TopicData};
 use crate::wire::{ErrorCode, Records, Uuid};
 
-/// A request takes no more batches from this size on. Brokers refuse above 100 MiB (`socket.request.max.bytes`).
-const MAX_BYTES: usize = 16 << 20;
 /// From this version on topics are named by id.
 const BY_ID: i16 = 13;
 /// A batch near its deadline still gets this long, so as not to end the connection under the others.
@@ -24,6 +22,8 @@ const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Gathers batches, at most one per partition.
 pub(super) struct RequestBuilder {
     topology: Arc<Topology>,
+    /// From how many bytes on it is full.
+    room: usize,
     bytes: usize,
     batches: Vec<Taken>,
     topics: Vec<TopicData>,
@@ -33,12 +33,16 @@ pub(super) struct RequestBuilder {
 }
 
 impl RequestBuilder {
-    pub(super) fn new(topology: Arc<Topology>) -> Self {
-        Self { topology, bytes: 0, batches: vec![], topics: vec![], places: vec![], ids_known: true }
+    pub(super) fn new(topology: Arc<Topology>, room: usize) -> Self {
+        Self { topology, room, bytes: 0, batches: vec![], topics: vec![], places: vec![], ids_known: true }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= MAX_BYTES
+        self.bytes >= self.room
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn push(&mut self, batch: Taken) {
@@ -146,6 +150,10 @@ pub(super) struct Landed {
 }
 
 impl Landed {
+    pub(super) fn is_lost(&self) -> bool {
+        self.answer.is_err()
+    }
+
     /// What became of each batch. Leaders named in the answer are passed on to the cluster; `trouble` gets an error
     /// if new metadata should be asked for.
     pub(super) fn judge(self, cluster: &Cluster, broker: i32, trouble: &mut Option<Error>) -> Vec<(Taken, Outcome)> {
