@@ -192,6 +192,35 @@ async fn what_waits_in_a_retry_topic_survives_its_member() {
     assert_eq!(second.stop().await.unwrap().unfinished(), 0);
 }
 
+/// As after an outage of what handlers need: every partition of the retry topic has a backlog that waits for an hour.
+#[tokio::test(start_paused = true)]
+async fn backlogs_that_wait_in_many_retry_partitions_leave_memory_for_the_rest() {
+    let cluster = EmbeddedCluster::builder().brokers(2).topic("t", 20).seed(1).start().await.unwrap();
+    let dispatcher = connect(&cluster).await;
+    let calls = Calls::default();
+    let policy = || OnFailure::Retry(RetryPolicy::new(0).through_topics([3_600 * SECOND]));
+    let bad = |text: &str, _| text.starts_with("bad");
+    let first = subscribe(&dispatcher, policy(), &calls, bad).await;
+    let large = format!("bad {}", "x".repeat(20_000));
+    for n in 0..400 {
+        let _sent = dispatcher.send("t", &*large).partition(n % 20).enqueue().await.unwrap();
+    }
+    eventually("all have failed and are passed on", async || lag(&dispatcher, "t").await == 0).await;
+    first.stop().await.unwrap();
+
+    // Eight megabytes wait, four times as much as there is room for.
+    let builder = Dispatcher::builder(cluster.brokers()).network(&cluster.network()).fetch_memory(2 << 20);
+    let other = builder.connect().await.unwrap();
+    let second = subscribe(&other, policy(), &calls, bad).await;
+    tokio::time::sleep(30 * SECOND).await;
+    for n in 0..200 {
+        dispatcher.send("t", format!("good {n}")).partition(n % 20).await.unwrap();
+    }
+    let good = || calls.lock().unwrap().iter().filter(|call| call.0.starts_with("good")).count();
+    eventually("what is new is handled", async || good() == 200).await;
+    second.stop().await.unwrap();
+}
+
 /// Beside its commit, once, and until that is over.
 #[tokio::test(start_paused = true)]
 async fn who_looks_from_outside_learns_until_when_a_retry_topic_waits() {

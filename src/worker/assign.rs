@@ -114,7 +114,7 @@ where
             .shared
             .with(|s| s.attach(assignment.clone(), position.offset, position.leader_epoch, inherited, until));
         let log = LogId { cluster: self.log.cluster_tag(), topic: position.topic_id };
-        let guard = self.log.attach(tp, position, *epoch);
+        let guard = self.log.attach(tp, position, *epoch, assignment.delayed.is_some());
         if self.paused {
             guard.pause();
         }

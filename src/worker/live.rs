@@ -55,8 +55,9 @@ struct Live {
 
 #[async_trait]
 impl Log for Live {
-    fn attach(&self, tp: &TopicPartition, from: Position, epoch: AssignmentEpoch) -> Guard {
-        Box::new(self.source.backend.partition(tp).attach(from, epoch, self.out.clone()))
+    fn attach(&self, tp: &TopicPartition, from: Position, epoch: AssignmentEpoch, delayed: bool) -> Guard {
+        let out = if delayed { self.out.sparing() } else { self.out.clone() };
+        Box::new(self.source.backend.partition(tp).attach(from, epoch, out))
     }
 
     fn topic_id(&self, topic: &str) -> TopicId {

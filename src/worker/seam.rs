@@ -63,8 +63,9 @@ pub(crate) type Guard = Box<dyn Attachment>;
 /// The partitions' logs.
 #[async_trait]
 pub(crate) trait Log: Send + Sync + 'static {
-    /// Starts reading; what is read comes out of the consumer's [`Feed`].
-    fn attach(&self, tp: &TopicPartition, from: Position, epoch: AssignmentEpoch) -> Guard;
+    /// Starts reading; what is read comes out of the consumer's [`Feed`]. Of a partition whose records are `delayed` little
+    /// is read at a time, for it may wait in memory for long.
+    fn attach(&self, tp: &TopicPartition, from: Position, epoch: AssignmentEpoch, delayed: bool) -> Guard;
 
     /// The id of a topic; zero when the cluster has none.
     fn topic_id(&self, topic: &str) -> TopicId;

@@ -177,7 +177,7 @@ struct FakeLog {
 
 #[async_trait]
 impl Log for FakeLog {
-    fn attach(&self, tp: &TopicPartition, from: Position, epoch: AssignmentEpoch) -> Guard {
+    fn attach(&self, tp: &TopicPartition, from: Position, epoch: AssignmentEpoch, _: bool) -> Guard {
         let keys = lock(&self.world).logs[tp.partition as usize].clone();
         let shared_tp = Arc::new(tp.clone());
         for (i, chunk) in keys.chunks(self.batch).enumerate() {

@@ -34,6 +34,8 @@ pub enum OnBadBatch {
 pub(crate) struct ReadOptions {
     pub(crate) isolation: Isolation,
     pub(crate) on_bad_batch: OnBadBatch,
+    /// What is read may wait in memory for long: little at a time, which keeps no more than itself there.
+    pub(crate) sparing: bool,
 }
 
 #[allow(dead_code, reason = "the lease is held until it drops; readers tell assignments apart by the epoch")]
@@ -109,6 +111,11 @@ pub(crate) struct FetchOut {
 }
 
 impl FetchOut {
+    /// For partitions whose records may wait for long.
+    pub(crate) fn sparing(&self) -> Self {
+        Self { options: ReadOptions { sparing: true, ..self.options }, ..self.clone() }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.ready.is_closed()
     }

@@ -24,6 +24,9 @@ use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::wire::records::Limits;
 
+/// Of a partition that is read sparingly, at most so many bytes an answer, or one batch.
+const SPARING: i32 = 64 << 10;
+
 /// What the handles tell the fetcher's task.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -181,11 +184,12 @@ impl Driver {
     }
 
     fn attach(&mut self, link: Arc<Link>, position: Position) {
+        let max_bytes = self.common.config.partition_max_bytes;
         let reading = Reading {
+            max_bytes: if link.options().sparing { max_bytes.min(SPARING) } else { max_bytes },
             link,
             position,
             leader_epoch: -1,
-            max_bytes: self.common.config.partition_max_bytes,
             backoff: Backoff::new(self.common.cluster.config().retry_backoff),
             not_before: None,
             slot: None,
