@@ -131,12 +131,10 @@ impl Metadata {
     }
 
     pub(super) fn forget_topic(&self, name: &str) {
-        {
-            let mut wanted = lock(&self.wanted);
-            // Who asks for it just now gets an answer.
-            if !wanted.fresh.contains(name) {
-                wanted.topics.remove(name);
-            }
+        let mut wanted = lock(&self.wanted);
+        // Who asks for it just now gets an answer.
+        if !wanted.fresh.contains(name) {
+            wanted.topics.remove(name);
         }
         let mut merge = lock(&self.merge);
         merge.forget(name);
@@ -180,11 +178,9 @@ impl Metadata {
 
     /// Merges and publishes. Brokers known before are forgotten first if `anew`.
     pub(super) fn take_in(&self, mut answer: Answer, anew: bool) {
-        {
-            // Answers about topics nobody wants any more come too late.
-            let wanted = lock(&self.wanted);
-            answer.topics.retain(|t| wanted.topics.contains(&t.name));
-        }
+        // Answers about topics nobody wants any more come too late. Held until they are taken in, lest one be forgotten between.
+        let wanted = lock(&self.wanted);
+        answer.topics.retain(|t| wanted.topics.contains(&t.name));
         let mut merge = lock(&self.merge);
         if anew {
             merge.forget_brokers();

@@ -22,15 +22,21 @@ impl Budget {
 
     /// Takes `bytes` if they are free. What comes free while somebody waits is his first.
     pub(crate) fn try_take(&self, bytes: usize) -> bool {
-        let taken = u32::try_from(bytes).ok().and_then(|bytes| self.free.try_acquire_many(bytes).ok());
+        let taken = self.permits(bytes).and_then(|permits| self.free.try_acquire_many(permits).ok());
         taken.map(|permit| permit.forget()).is_some()
+    }
+
+    /// `None` for more than there ever is.
+    fn permits(&self, bytes: usize) -> Option<u32> {
+        u32::try_from(bytes).ok().filter(|_| bytes <= self.limit)
     }
 
     /// Waits up to `limit` for `bytes`, behind those who have waited for longer; false when time ran out. Cancel-safe: then
     /// nothing is taken.
     pub(crate) async fn take(&self, bytes: usize, limit: Duration, env: &Env) -> bool {
-        let Ok(bytes) = u32::try_from(bytes) else { return false };
-        match env.timeout(limit, self.free.acquire_many(bytes)).await {
+        // Who does not wait must not keep for a moment what others may have.
+        let Some(permits) = self.permits(bytes).filter(|_| !limit.is_zero()) else { return false };
+        match env.timeout(limit, self.free.acquire_many(permits)).await {
             Some(Ok(permit)) => {
                 permit.forget();
                 true

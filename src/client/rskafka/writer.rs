@@ -139,6 +139,7 @@ impl Task {
                         // What the producer knows of the topic may be out of date: it may have been made again.
                         if matches!(answer, Answer::Retry { .. }) {
                             common.cluster.refresh();
+                            common.cluster.want(std::iter::once(&self.tp.topic));
                         }
                     }
                     queue.settle(taken, outcome, env.now());

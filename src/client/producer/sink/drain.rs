@@ -50,7 +50,6 @@ struct Slot {
 impl Drain {
     pub(super) fn new(broker: i32, cluster: Cluster, router: Weak<Router>, inbox: Arc<Inbox>) -> Self {
         let backoff = Backoff::new(cluster.config().retry_backoff);
-        let window = Window::new(cluster.config().request_timeout);
         Self {
             broker,
             cluster,
@@ -62,7 +61,7 @@ impl Drain {
             opening: None,
             backoff,
             flights: VecDeque::new(),
-            window,
+            window: Window::new(),
         }
     }
 
@@ -190,17 +189,19 @@ impl Drain {
                 }
             }
         }
-        let sent = self.window.send(request.bytes(), self.under_way(), now);
-        match request.start(&connection, self.broker, now) {
-            Some(Ok(flight)) => {
+        // Compressing may have taken a while.
+        let at = self.cluster.env().now();
+        let Some(limits) = request.limits(at) else { return false };
+        let sent = Sent { bytes: request.bytes(), under_way: self.under_way() + request.bytes(), at, limits };
+        match request.start(&connection, self.broker, limits.own) {
+            Ok(flight) => {
                 self.flights.push_back((sent, Box::pin(flight)));
                 true
             }
-            Some(Err(landed)) => {
+            Err(landed) => {
                 self.land(landed);
                 false
             }
-            None => false,
         }
     }
 

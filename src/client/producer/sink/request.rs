@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answers;
+use super::window::Limits;
 use crate::client::cluster::Cluster;
 use crate::client::producer::queue::{Outcome, Retry, Taken};
 use crate::client::producer::sequencer::Answer;
@@ -45,6 +46,13 @@ impl RequestBuilder {
         self.bytes
     }
 
+    /// How long it may take, sent now; `None` if it is empty.
+    pub(super) fn limits(&self, now: Instant) -> Option<Limits> {
+        let usual = self.batches.first()?.queue.shared().config.request_timeout;
+        let left = self.batches.iter().map(|b| b.deadline().saturating_duration_since(now)).min()?;
+        Some(Limits { usual, own: usual.min(left.max(LEAST_TIMEOUT)) })
+    }
+
     pub(super) fn push(&mut self, batch: Taken) {
         let tp = batch.queue.tp();
         let at = match self.topics.iter().rposition(|t| t.name.as_str() == &*tp.topic) {
@@ -63,17 +71,13 @@ impl RequestBuilder {
         self.batches.push(batch);
     }
 
-    /// Sends the request; `None` if it is empty. What cannot be sent has come to its end at once.
+    /// Sends the request. What cannot be sent has come to its end at once.
     pub(super) fn start(
         self,
         connection: &Connection,
         broker: i32,
-        now: Instant,
-    ) -> Option<Result<impl Future<Output = Landed> + Send + use<>, Landed>> {
-        let first = self.batches.first()?;
-        let limit = first.queue.shared().config.request_timeout;
-        let left = self.batches.iter().map(|b| b.deadline().saturating_duration_since(now)).min().unwrap_or(limit);
-        let limit = limit.min(left.max(LEAST_TIMEOUT));
+        limit: Duration,
+    ) -> Result<impl Future<Output = Landed> + Send + use<>, Landed> {
         let request = ProduceRequest {
             transactional_id: None,
             acks: -1,
@@ -92,10 +96,10 @@ impl RequestBuilder {
         tracing::trace!(target: "dispatcher::client", broker, batches = batches.len(), bytes = self.bytes, "produce");
         let (version, mut pending) = match started {
             Ok(started) => started,
-            Err(error) => return Some(Err(Landed { batches, places, answer: Err(Lost { error, maybe_sent: false }) })),
+            Err(error) => return Err(Landed { batches, places, answer: Err(Lost { error, maybe_sent: false }) }),
         };
         let connection = connection.clone();
-        Some(Ok(async move {
+        Ok(async move {
             let answer = match (&mut pending).await {
                 Ok(response) => {
                     connection.throttle::<ProduceRequest>(version, response.throttle_time_ms);
@@ -104,7 +108,7 @@ impl RequestBuilder {
                 Err(error) => Err(Lost { error, maybe_sent: pending.maybe_sent() && !mutant!(LostAnswerIsNotWritten) }),
             };
             Landed { batches, places, answer }
-        }))
+        })
     }
 }
 
