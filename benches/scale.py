@@ -228,6 +228,11 @@ def measure(tools, axis, key, rounds):
     return {name: [(x, min(ys)) for x, ys in by_size.items()] for name, by_size in seen.items()}
 
 
+def commit():
+    command = ["git", "rev-parse", "--short=10", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("axes", nargs="*", metavar="AXIS", help=", ".join(AXES))
@@ -257,12 +262,12 @@ def main():
     fails = []
     for key in options.axes or AXES:
         axis = AXES[key]
+        load = f"load average before {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
         columns = measure(tools, axis, key, options.rounds)
         bad = [(name, where) for name, points in columns.items() for where in worse(name, points)]
         fails += [f"{axis.title}: {name}" for name, _ in bad]
         plot(pyplot, key, axis, columns)
-        load = f"load average {os.getloadavg()[2]:.0f} on {os.cpu_count()} cores"
-        made = f"{datetime.date.today()}, least of {options.rounds} rounds, profile `{options.profile}`, {load}."
+        made = f"{datetime.date.today()}, commit {commit()}, least of {options.rounds} rounds, profile `{options.profile}`, {load}."
         sections[key] = section(key, axis, columns, bad).replace(axis.notes, f"{axis.notes} {made}")
     kept.write_text(json.dumps(sections, indent=1))
     cores, machine = os.cpu_count(), platform.machine()

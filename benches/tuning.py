@@ -322,9 +322,10 @@ def main():
         tool.bench("consume", {"--messages": 1_000_000, "--topic": warm}, {})
         tool.remove(warm)
         for name in options.parts or PARTS:
+            load = f"load average before {os.getloadavg()[0]:.1f}"
             text = PARTS[name](tool, options.rounds)
             rounds = "one run" if name == "takeover" else f"medians of {options.rounds} rounds"
-            made = f"{datetime.date.today()}, commit {commit()}, {os.cpu_count()} cores shared with the broker, {rounds}."
+            made = f"{datetime.date.today()}, commit {commit()}, {os.cpu_count()} cores shared with the broker, {load}, {rounds}."
             text = f"{text}\n\n{made}"
             print(f"\n{text}", flush=True)
             if options.write:
