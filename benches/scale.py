@@ -20,6 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from peers.runner import versions
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -228,11 +230,6 @@ def measure(tools, axis, key, rounds):
     return {name: [(x, min(ys)) for x, ys in by_size.items()] for name, by_size in seen.items()}
 
 
-def commit():
-    command = ["git", "rev-parse", "--short=10", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("axes", nargs="*", metavar="AXIS", help=", ".join(AXES))
@@ -267,7 +264,7 @@ def main():
         bad = [(name, where) for name, points in columns.items() for where in worse(name, points)]
         fails += [f"{axis.title}: {name}" for name, _ in bad]
         plot(pyplot, key, axis, columns)
-        made = f"{datetime.date.today()}, commit {commit()}, least of {options.rounds} rounds, profile `{options.profile}`, {load}."
+        made = f"{datetime.date.today()}, commit {versions.commit()}, least of {options.rounds} rounds, profile `{options.profile}`, {load}."
         sections[key] = section(key, axis, columns, bad).replace(axis.notes, f"{axis.notes} {made}")
     kept.write_text(json.dumps(sections, indent=1))
     cores, machine = os.cpu_count(), platform.machine()

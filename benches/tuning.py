@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from peers.runner import versions
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -288,11 +290,6 @@ def takeover(tool, _):
 PARTS = dict(send=send, pace=pace, compress=compress, latency=latency, handle=handle, work=work, idle=idle, takeover=takeover)
 
 
-def commit():
-    command = ["git", "rev-parse", "--short=10", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-
-
 def write(name, text):
     page = ROOT / "TUNING.md"
     before, rest = page.read_text().split(f"<!-- tuning:{name} -->\n", 1)
@@ -325,7 +322,7 @@ def main():
             load = f"load average before {os.getloadavg()[0]:.1f}"
             text = PARTS[name](tool, options.rounds)
             rounds = "one run" if name == "takeover" else f"medians of {options.rounds} rounds"
-            made = f"{datetime.date.today()}, commit {commit()}, {os.cpu_count()} cores shared with the broker, {load}, {rounds}."
+            made = f"{datetime.date.today()}, commit {versions.commit()}, {os.cpu_count()} cores shared with the broker, {load}, {rounds}."
             text = f"{text}\n\n{made}"
             print(f"\n{text}", flush=True)
             if options.write:

@@ -50,6 +50,7 @@ pub enum ErrorKind {
     Broker,
 }
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     code: Option<ErrorCode>,
@@ -99,21 +100,21 @@ impl Error {
     }
 
     /// The same error with the broker's code, for one that sums up several.
-    pub(crate) fn with_code(self, code: Option<ErrorCode>) -> Self {
-        let Inner { kind, retriable, ref message, ref source, .. } = *self.0;
-        Self(Arc::new(Inner { kind, code, retriable, message: message.clone(), source: source.clone() }))
+    pub(crate) fn with_code(mut self, code: Option<ErrorCode>) -> Self {
+        Arc::make_mut(&mut self.0).code = code;
+        self
     }
 
     /// The same error, marked as one whose cause may pass by itself.
-    pub(crate) fn may_pass(self) -> Self {
-        let Inner { kind, code, ref message, ref source, .. } = *self.0;
-        Self(Arc::new(Inner { kind, code, retriable: true, message: message.clone(), source: source.clone() }))
+    pub(crate) fn may_pass(mut self) -> Self {
+        Arc::make_mut(&mut self.0).retriable = true;
+        self
     }
 
     /// Attaches a cause.
-    pub(crate) fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        let Inner { kind, code, retriable, ref message, .. } = *self.0;
-        Self(Arc::new(Inner { kind, code, retriable, message: message.clone(), source: Some(Arc::new(source)) }))
+    pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Arc::make_mut(&mut self.0).source = Some(Arc::new(source));
+        self
     }
 
     /// What went wrong.

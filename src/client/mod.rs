@@ -13,8 +13,6 @@ pub(crate) mod retry;
 pub(crate) mod rskafka;
 pub(crate) mod topology;
 pub(crate) mod types;
-#[cfg(feature = "rskafka")]
-mod waiting;
 
 #[cfg(test)]
 pub(crate) use cluster::testing;

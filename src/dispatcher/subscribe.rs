@@ -522,7 +522,7 @@ impl<R: Routes> Plan<R> {
             consumer.partitions.insert(topic.clone(), partitions as i32);
         }
         forward::make_topics(&self.dispatcher, &consumer, self.make_helpers).await?;
-        let reading = ReadOptions { isolation: consumer.isolation, on_bad_batch: self.on_bad_batch, sparing: false };
+        let reading = ReadOptions { isolation: consumer.isolation, on_bad_batch: self.on_bad_batch };
         let source = self.dispatcher.source().clone();
         let member = Group::start(source.cluster.clone(), self.membership.clone());
         let responder = Responder::new(self.dispatcher.clone(), &self.group, self.publish_errors);

@@ -67,12 +67,10 @@ class Members(Case):
         """All start at once; one is killed; some are asked to go, each after the last has been settled. Each at another
         point between two heartbeats, in all rounds together evenly, the same points for all peers: what `settled` waits is a
         multiple of a heartbeat, and all would be met at one point. `leave_s` is the mean of a round's."""
-        def phase(leave):
-            """Of those of all rounds, one in each `LEAVES`th part of a heartbeat."""
-            return (leave + (number + 0.5) / self.options.rounds) / LEAVES * HEARTBEAT
-
-        ends = [("kill", subprocess.Popen.kill, (number + 0.5) / self.options.rounds * HEARTBEAT)]
-        ends += [("leave", subprocess.Popen.terminate, phase(leave)) for leave in range(LEAVES)]
+        point = (number + 0.5) / self.options.rounds
+        ends = [("kill", subprocess.Popen.kill, point * HEARTBEAT)]
+        # One in each `LEAVES`th part of a heartbeat.
+        ends += [("leave", subprocess.Popen.terminate, (n + point) / LEAVES * HEARTBEAT) for n in range(LEAVES)]
         keys = dict(brokers=self.cluster.brokers, topic=self.topic, partitions=self.partitions, protocol=self.protocol,
                     group=self.group(peer, number))
         command = peers.command(peer, "p6member", keys, self.options.extra)

@@ -110,13 +110,10 @@ impl Metadata {
         error.map_or_else(|| Ok(self.topology()), Err)
     }
 
-    /// Wants these topics from now on, when it is time for the next request.
+    /// As [`refresh`](Self::refresh), and wants these topics as well from now on.
     pub(super) fn want<'a>(&self, names: impl Iterator<Item = &'a TopicName>) {
-        let names: Vec<_> = names.collect();
-        if !names.is_empty() {
-            lock(&self.wanted).topics.extend(names.into_iter().cloned());
-            self.refresh();
-        }
+        lock(&self.wanted).topics.extend(names.cloned());
+        self.refresh();
     }
 
     /// Wants the topic no longer, unless somebody else has found it, or asks for it, meanwhile.

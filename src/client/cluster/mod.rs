@@ -104,7 +104,7 @@ impl Cluster {
         self.0.core.metadata.forget_topic(name);
     }
 
-    /// Metadata requests ask for these topics from now on, the next one soon.
+    /// As [`refresh`](Self::refresh); metadata requests ask for these topics as well from now on.
     pub(crate) fn want<'a>(&self, topics: impl Iterator<Item = &'a TopicName>) {
         self.0.core.metadata.want(topics);
     }

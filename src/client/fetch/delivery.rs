@@ -34,8 +34,6 @@ pub enum OnBadBatch {
 pub(crate) struct ReadOptions {
     pub(crate) isolation: Isolation,
     pub(crate) on_bad_batch: OnBadBatch,
-    /// What is read may wait in memory for long: little at a time, which keeps no more than itself there.
-    pub(crate) sparing: bool,
 }
 
 #[allow(dead_code, reason = "the lease is held until it drops; readers tell assignments apart by the epoch")]
@@ -100,7 +98,7 @@ pub(crate) enum FetchEvent {
 /// Opens the way from the fetcher to one subscription.
 pub(crate) fn channel(options: ReadOptions) -> (FetchOut, FetchIn) {
     let (ready, links) = mpsc::unbounded_channel();
-    (FetchOut { ready, options }, FetchIn { links })
+    (FetchOut { ready, options, sparing: false }, FetchIn { links })
 }
 
 /// The fetcher's end. Clone it for every partition attached.
@@ -108,12 +106,14 @@ pub(crate) fn channel(options: ReadOptions) -> (FetchOut, FetchIn) {
 pub(crate) struct FetchOut {
     ready: mpsc::UnboundedSender<Arc<Link>>,
     options: ReadOptions,
+    /// What is read may wait in memory for long: little at a time, which keeps no more than itself there.
+    sparing: bool,
 }
 
 impl FetchOut {
     /// For partitions whose records may wait for long.
     pub(crate) fn sparing(&self) -> Self {
-        Self { options: ReadOptions { sparing: true, ..self.options }, ..self.clone() }
+        Self { sparing: true, ..self.clone() }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -217,6 +217,10 @@ impl Link {
 
     pub(in crate::client) fn options(&self) -> ReadOptions {
         self.out.options
+    }
+
+    pub(super) fn is_sparing(&self) -> bool {
+        self.out.sparing
     }
 
     /// How the guard left it; a subscription that is gone detaches it too.

@@ -186,7 +186,7 @@ impl Driver {
     fn attach(&mut self, link: Arc<Link>, position: Position) {
         let max_bytes = self.common.config.partition_max_bytes;
         let reading = Reading {
-            max_bytes: if link.options().sparing { max_bytes.min(SPARING) } else { max_bytes },
+            max_bytes: if link.is_sparing() { max_bytes.min(SPARING) } else { max_bytes },
             link,
             position,
             leader_epoch: -1,

@@ -12,6 +12,7 @@ mod open;
 mod reader;
 mod records;
 mod settings;
+mod waiting;
 mod writer;
 
 use std::sync::Arc;

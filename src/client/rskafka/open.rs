@@ -12,9 +12,9 @@ use ::rskafka::client::{Client, ClientBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::judge::{self, Meaning};
+use super::waiting::Waiting;
 use crate::client::Cluster;
 use crate::client::types::TopicPartition;
-use crate::client::waiting::Waiting;
 use crate::env::{Env, lock};
 use crate::error::{Error, ErrorKind, Result};
 

@@ -138,7 +138,6 @@ impl Task {
                         tracing::debug!(target: "dispatcher::client::rskafka", tp = %self.tp, %error, "a batch was not written");
                         // What the producer knows of the topic may be out of date: it may have been made again.
                         if matches!(answer, Answer::Retry { .. }) {
-                            common.cluster.refresh();
                             common.cluster.want(std::iter::once(&self.tp.topic));
                         }
                     }

@@ -32,10 +32,10 @@ impl Source {
             // A reader that lags must not keep whole frames in memory for the sake of its few batches in each, nor many
             // readers together that have little of a frame each.
             let budget = &self.common.budget;
-            let little = raw.iter().map(|raw| raw.bytes().len() as i64).sum::<i64>() < charge.bytes() / 2;
-            let lags = work.link.options().sparing
+            let is_little = || raw.iter().map(|raw| raw.bytes().len() as i64).sum::<i64>() < charge.bytes() / 2;
+            let lags = work.link.is_sparing()
                 || work.link.pinned() > budget.capacity() / MAX_PINNED
-                || (little && budget.unheld() < budget.capacity() / 2);
+                || (budget.unheld() < budget.capacity() / 2 && is_little());
             let pin = (!lags && !raw.is_empty()).then(|| work.link.pin(charge.clone()));
             for raw in raw {
                 if is_compressed(&raw) && !batches.is_empty() && !self.common.budget.has_room(&self.inflated) {

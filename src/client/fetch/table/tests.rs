@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::super::delivery::{Attached, FetchEvent, FetchIn, ReadOptions, channel};
+use super::super::delivery::{Attached, FetchEvent, FetchIn, OnBadBatch, ReadOptions, channel};
 use super::super::testing::{concat, corrupted, data, marker};
 use super::*;
 use crate::client::retry::{Backoff, BackoffConfig};
@@ -26,7 +26,8 @@ impl Sim {
     /// Partitions of one topic, all at offset 0, planned and answered once.
     #[allow(clippy::disallowed_methods, reason = "a starting point for virtual time")]
     fn new(partitions: i32, budget: usize) -> Self {
-        let (out, events) = channel(ReadOptions::default());
+        let (out, events) =
+            channel(ReadOptions { isolation: Isolation::ReadCommitted, on_bad_batch: OnBadBatch::Stop });
         let (owner, commands) = mpsc::unbounded_channel();
         let table = Table::new(Isolation::ReadCommitted, Budget::new(budget), 1 << 20);
         let mut sim =

@@ -140,7 +140,6 @@ impl Drain {
             router.submit(&slot.queue);
         }
         if self.broker == NO_LEADER && !self.slots.is_empty() {
-            self.cluster.refresh();
             // Of a topic that was removed, and made again, nobody else may ask any more.
             let topics = self.slots.values().map(|slot| &slot.queue.tp().topic);
             self.cluster.want(topics.filter(|name| topology.topic(name).is_none()));

@@ -1,5 +1,5 @@
-//! A count of those who wait for something that others give back, who look at it before they keep or wake. Used by the
-//! other backend's connections.
+//! A count of those who wait for something that others give back, who look at it before they keep or wake. Used by what
+//! opens connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
