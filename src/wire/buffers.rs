@@ -11,8 +11,10 @@ use bytes::{Bytes, BytesMut};
 
 /// Smaller frames are left to the allocator, which keeps such memory itself.
 pub(crate) const LARGE: usize = 128 << 10;
-/// Most bytes that wait to be used again.
+/// Most bytes that wait to be used again, where they are of more than one buffer.
 const MAX_IDLE: usize = 9 << 20;
+/// The largest buffer that waits, and then it does so alone: a message of 10 MiB fits in.
+const MAX_ALONE: usize = 11 << 20;
 
 /// Those of one client; clones share them.
 #[derive(Debug, Clone, Default)]
@@ -119,13 +121,14 @@ impl Idle {
     /// Keeps a buffer; what has to go for it.
     fn keep(&mut self, buffer: BytesMut) -> Vec<BytesMut> {
         let mut gone = Vec::new();
-        if self.quiet || buffer.capacity() > MAX_IDLE {
+        if self.quiet || buffer.capacity() > MAX_ALONE {
             gone.push(buffer);
             return gone;
         }
         self.bytes += buffer.capacity();
         self.buffers.push_back(buffer);
         while self.bytes > MAX_IDLE
+            && self.buffers.len() > 1
             && let Some(oldest) = self.buffers.pop_front()
         {
             self.bytes -= oldest.capacity();

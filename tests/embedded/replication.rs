@@ -1,9 +1,11 @@
 //! Followers that do not copy: what senders and consumers get to see of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use dispatcher::embedded::EmbeddedCluster;
+use dispatcher::embedded::{Api, EmbeddedCluster, ErrorCode, Fault};
 use dispatcher::{Dispatcher, ErrorKind};
+use tokio::time::Instant;
 
 use super::{Reader, connect, numbers, on, send, start, values, within};
 
@@ -102,4 +104,55 @@ async fn with_too_few_replicas_in_sync_nothing_is_written() {
     cluster.start_broker(1).await.unwrap();
     send(&dispatcher, 1..2).await;
     assert_eq!(values(&cluster, "t", 0), numbers(0..2));
+}
+
+/// Each request had what its oldest batch had left, and its end was that of the connection: answers that took longer never came.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_written_does_not_take_the_time_of_the_others() {
+    let builder = EmbeddedCluster::builder().brokers(3).topic("t", 3);
+    let cluster = start(builder.topic_with("stuck", 1, 3, &[("min.insync.replicas", "2")])).await;
+    let sender = on(&cluster).delivery_timeout(20 * SECOND).request_timeout(15 * SECOND);
+    let dispatcher = Arc::new(sender.connect().await.unwrap());
+    send(&dispatcher, 0..1).await;
+    cluster.stop_broker(1);
+    cluster.stop_broker(2);
+    cluster.inject(Fault::on(Api::Produce).always().delay(5 * SECOND));
+    let stuck = dispatcher.clone();
+    let stuck = tokio::spawn(async move {
+        let mut sends = tokio::task::JoinSet::new();
+        for _ in 0..150 {
+            sends.spawn(stuck.send("stuck", "x").enqueue().await.unwrap());
+            tokio::time::sleep(SECOND / 2).await;
+        }
+        sends.join_all().await
+    });
+    // From here on there is always one that runs out of time.
+    tokio::time::sleep(25 * SECOND).await;
+    for n in 1..6 {
+        within("send()", async { dispatcher.send("t", n.to_string()).partition(0).await }).await.unwrap();
+    }
+    for sent in within("the others", stuck).await.unwrap() {
+        sent.unwrap_err();
+    }
+    assert_eq!(values(&cluster, "t", 0), numbers(0..6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_is_reported_at_its_deadline_while_its_request_has_time_left() {
+    let cluster = start(EmbeddedCluster::builder().topic("t", 1)).await;
+    let sender = on(&cluster).delivery_timeout(20 * SECOND).request_timeout(15 * SECOND);
+    let dispatcher = sender.connect().await.unwrap();
+    send(&dispatcher, 0..1).await;
+    cluster.inject(Fault::on(Api::Produce).times(200).error(ErrorCode::NOT_ENOUGH_REPLICAS));
+    let begun = Instant::now();
+    let delivery = dispatcher.send("t", "1").partition(0).enqueue().await.unwrap();
+    tokio::time::sleep(15 * SECOND).await;
+    cluster.clear_faults();
+    cluster.inject(Fault::on(Api::Produce).delay(10 * SECOND));
+    let error = within("the delivery", delivery).await.unwrap_err();
+    assert_eq!((error.kind(), begun.elapsed().as_secs()), (ErrorKind::MaybeWritten, 20), "{error}");
+    // It is written after all, and what comes next waits for that, and is not held up by it.
+    send(&dispatcher, 2..3).await;
+    assert!(begun.elapsed() < 40 * SECOND);
+    assert_eq!(values(&cluster, "t", 0), numbers(0..3));
 }

@@ -37,6 +37,8 @@ pub(crate) struct Parcel {
     pub(super) deadline: Instant,
     pub(super) reserved: usize,
     pub(super) last_error: Option<Error>,
+    /// Whoever waits for its records has been told that their fate is unknown.
+    pub(super) reported: bool,
 }
 
 impl Parcel {
@@ -46,7 +48,7 @@ impl Parcel {
         let of = builder.count();
         let body = builder.finish(packing)?;
         let header = Bytes::copy_from_slice(&body.stamp(stamp));
-        Ok(Self { body, header, completion, first: 0, of, deadline, reserved, last_error: None })
+        Ok(Self { body, header, completion, first: 0, of, deadline, reserved, last_error: None, reported: false })
     }
 
     /// Gives it another number.
@@ -78,9 +80,16 @@ impl Parcel {
         &self.completion
     }
 
-    /// Tells everybody what became of its records; gives back the memory if nobody else has it.
-    pub(super) fn finish(self, fate: Fate) -> Option<BytesMut> {
-        self.completion.settle(self.first, self.body.count(), self.of, fate);
+    /// Tells everybody what became of its records, once.
+    pub(super) fn report(&mut self, fate: Fate) {
+        if !std::mem::replace(&mut self.reported, true) {
+            self.completion.settle(self.first, self.body.count(), self.of, fate);
+        }
+    }
+
+    /// The same, and gives back the memory if nobody else has it.
+    pub(super) fn finish(mut self, fate: Fate) -> Option<BytesMut> {
+        self.report(fate);
         self.body.into_body().try_into_mut().ok()
     }
 
@@ -114,6 +123,7 @@ impl Parcel {
                 deadline: self.deadline,
                 reserved,
                 last_error,
+                reported: self.reported,
             })
         };
         let reserved = self.reserved / 2;

@@ -80,6 +80,12 @@ impl Taken {
     pub(crate) fn deadline(&self) -> Instant {
         self.parcel.deadline
     }
+
+    /// Reports its records now, as such whose fate is unknown. The batch stays under way, with its number: it has to be
+    /// settled like any other.
+    pub(crate) fn give_up(&mut self) {
+        self.queue.report(&mut self.parcel);
+    }
 }
 
 /// How a try to write a batch ended, as a client reports it.
@@ -275,9 +281,11 @@ impl PartitionQueue {
             Verdict::Kept => {}
             Verdict::Written(parcel) => {
                 if let Some(fate) = fate {
-                    let begun = parcel.deadline.checked_sub(self.shared.config.delivery_timeout).unwrap_or(now);
-                    let took = now.saturating_duration_since(begun);
-                    self.meter.acknowledged(parcel.count(), parcel.size(), took);
+                    if !parcel.reported {
+                        let begun = parcel.deadline.checked_sub(self.shared.config.delivery_timeout).unwrap_or(now);
+                        let took = now.saturating_duration_since(begun);
+                        self.meter.acknowledged(parcel.count(), parcel.size(), took);
+                    }
                     self.finish(parcel, fate);
                 }
             }

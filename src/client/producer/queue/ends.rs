@@ -32,9 +32,19 @@ impl PartitionQueue {
         }
     }
 
+    /// Tells who waits for a batch under way that its fate is unknown; its memory is given back when it has come to its end.
+    pub(super) fn report(&self, parcel: &mut Parcel) {
+        let error = self.end(true, parcel.last_error.clone());
+        self.meter.failed(&self.tp.topic, self.tp.partition, parcel.count(), true, &error);
+        parcel.report(Fate::Failed(error));
+        self.release(parcel.completion(), 0);
+    }
+
     pub(super) fn finish(&self, parcel: Parcel, fate: Fate) {
         let (completion, reserved) = (parcel.completion().clone(), parcel.reserved);
-        if let Fate::Failed(error) = &fate {
+        if let Fate::Failed(error) = &fate
+            && !parcel.reported
+        {
             self.meter.failed(&self.tp.topic, self.tp.partition, parcel.count(), true, error);
         }
         if let Some(buffer) = parcel.finish(fate) {

@@ -317,3 +317,36 @@ async fn without_idempotence_nothing_is_asked_for_and_five_batches_are_under_way
     let _sixth = b.append(b"x");
     assert!(matches!(b.take(), Take::Later(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_runs_out_of_time_under_way_is_reported_and_keeps_its_number_until_it_is_answered() {
+    let bench = Bench::new(ProducerConfig::default());
+    bench.prove();
+    let late = bench.append(b"late");
+    let mut taken = bench.batch();
+    taken.give_up();
+    assert_eq!(end(late).await.unwrap_err().kind(), ErrorKind::MaybeWritten);
+    assert!(bench.queue.flush().is_empty(), "nobody waits for it any more");
+    assert_eq!(bench.queue.shared.budget.used(), b"late".len());
+    bench.settle(taken, written(1));
+    assert_eq!(bench.queue.shared.budget.used(), 0);
+    let next = bench.append(b"next");
+    let taken = bench.batch();
+    assert_eq!(sequence(&taken), (0, 2), "under the same epoch, behind the one that was written after all");
+    bench.settle(taken, written(2));
+    assert_eq!(end(next).await.unwrap().offset, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_reported_is_not_sent_again() {
+    let bench = Bench::new(ProducerConfig::default());
+    bench.prove();
+    let late = bench.append(b"late");
+    let mut taken = bench.batch();
+    tokio::time::advance(bench.queue.shared.config.delivery_timeout).await;
+    taken.give_up();
+    assert_eq!(end(late).await.unwrap_err().kind(), ErrorKind::MaybeWritten);
+    bench.settle(taken, refused(Answer::Retry { maybe_written: true }));
+    assert!(matches!(bench.take(), Take::Idle));
+    assert_eq!(bench.queue.shared.budget.used(), 0);
+}

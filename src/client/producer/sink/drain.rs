@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::request::{Landed, RequestBuilder};
+use super::request::{Answered, Landed, RequestBuilder, UnderWay};
 use super::window::{Sent, Window};
 use super::{Inbox, NO_LEADER, Router, identity};
 use crate::client::cluster::{Cluster, Use};
@@ -34,8 +34,15 @@ pub(super) struct Drain {
     opening: Option<Task<Result<Connection>>>,
     backoff: Backoff,
     /// In the order of requests, which is that of answers: only the first is looked at.
-    flights: VecDeque<(Sent, Task<Landed>)>,
+    flights: VecDeque<Flight>,
     window: Window,
+}
+
+/// A request under way.
+struct Flight {
+    sent: Sent,
+    batches: UnderWay,
+    answer: Task<Answered>,
 }
 
 /// A queue this task has to look at.
@@ -116,7 +123,7 @@ impl Drain {
     }
 
     fn under_way(&self) -> usize {
-        self.flights.iter().map(|(sent, _)| sent.bytes).sum()
+        self.flights.iter().map(|flight| flight.sent.bytes).sum()
     }
 
     fn room(&self) -> Option<usize> {
@@ -190,11 +197,11 @@ impl Drain {
         }
         // Compressing may have taken a while.
         let at = self.cluster.env().now();
-        let Some(limits) = request.limits(at) else { return false };
-        let sent = Sent { bytes: request.bytes(), under_way: self.under_way() + request.bytes(), at, limits };
-        match request.start(&connection, self.broker, limits.own) {
-            Ok(flight) => {
-                self.flights.push_back((sent, Box::pin(flight)));
+        let Some(limit) = request.limit() else { return false };
+        let sent = Sent { bytes: request.bytes(), under_way: self.under_way() + request.bytes(), at, limit };
+        match request.start(&connection, self.broker, limit) {
+            Ok((batches, answer)) => {
+                self.flights.push_back(Flight { sent, batches, answer: Box::pin(answer) });
                 true
             }
             Err(landed) => {
@@ -204,8 +211,9 @@ impl Drain {
         }
     }
 
-    /// While nothing can be sent, batches still run out of time.
+    /// What is under way runs out of time, and while nothing can be sent, what waits as well.
     fn expire(&mut self, now: Instant) {
+        self.flights.iter_mut().for_each(|flight| flight.batches.expire(now));
         if self.can_send() {
             return;
         }
@@ -267,10 +275,11 @@ impl Drain {
         } else {
             self.slots.values().map(|slot| slot.deadline).min()
         };
-        match self.broker {
+        let earliest = match self.broker {
             NO_LEADER => earliest.map(|at| at.min(now + LEADER_POLL)),
             _ => earliest,
-        }
+        };
+        self.flights.iter().filter_map(|flight| flight.batches.deadline()).chain(earliest).min()
     }
 
     /// Settles the batches of an answered, or lost, request.
@@ -292,11 +301,14 @@ impl Drain {
 }
 
 /// The first request, once it has come to its end; never if none is under way. Cancel-safe.
-async fn landing(flights: &mut VecDeque<(Sent, Task<Landed>)>) -> (Sent, Landed) {
-    let Some((sent, first)) = flights.front_mut() else { return std::future::pending().await };
-    let landed = (*sent, first.await);
-    flights.pop_front();
-    landed
+async fn landing(flights: &mut VecDeque<Flight>) -> (Sent, Landed) {
+    if let Some(first) = flights.front_mut() {
+        let answer = (&mut first.answer).await;
+        if let Some(Flight { sent, batches, .. }) = flights.pop_front() {
+            return (sent, batches.landed(answer));
+        }
+    }
+    std::future::pending().await
 }
 
 /// The connection, once it is open; never if none is being opened.

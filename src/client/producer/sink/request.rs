@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answers;
-use super::window::Limits;
 use crate::client::cluster::Cluster;
 use crate::client::producer::queue::{Outcome, Retry, Taken};
 use crate::client::producer::sequencer::Answer;
@@ -17,8 +16,6 @@ use crate::wire::{ErrorCode, Records, Uuid};
 
 /// From this version on topics are named by id.
 const BY_ID: i16 = 13;
-/// A batch near its deadline still gets this long, so as not to end the connection under the others.
-const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Gathers batches, at most one per partition.
 pub(super) struct RequestBuilder {
@@ -46,11 +43,9 @@ impl RequestBuilder {
         self.bytes
     }
 
-    /// How long it may take, sent now; `None` if it is empty.
-    pub(super) fn limits(&self, now: Instant) -> Option<Limits> {
-        let usual = self.batches.first()?.queue.shared().config.request_timeout;
-        let left = self.batches.iter().map(|b| b.deadline().saturating_duration_since(now)).min()?;
-        Some(Limits { usual, own: usual.min(left.max(LEAST_TIMEOUT)) })
+    /// How long it may take; `None` if it is empty.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        Some(self.batches.first()?.queue.shared().config.request_timeout)
     }
 
     pub(super) fn push(&mut self, batch: Taken) {
@@ -77,7 +72,7 @@ impl RequestBuilder {
         connection: &Connection,
         broker: i32,
         limit: Duration,
-    ) -> Result<impl Future<Output = Landed> + Send + use<>, Landed> {
+    ) -> Result<(UnderWay, impl Future<Output = Answered> + Send + use<>), Landed> {
         let request = ProduceRequest {
             transactional_id: None,
             acks: -1,
@@ -92,34 +87,70 @@ impl RequestBuilder {
             .into_iter()
             .map(|t| (t.name, t.topic_id, t.partition_data.into_iter().map(|p| p.index).collect::<Vec<_>>()))
             .collect();
-        let (batches, places) = (self.batches, self.places);
-        tracing::trace!(target: "dispatcher::client", broker, batches = batches.len(), bytes = self.bytes, "produce");
+        let under_way = UnderWay::new(self.batches, self.places);
+        let batches = under_way.batches.len();
+        tracing::trace!(target: "dispatcher::client", broker, batches, bytes = self.bytes, "produce");
         let (version, mut pending) = match started {
             Ok(started) => started,
-            Err(error) => return Err(Landed { batches, places, answer: Err(Lost { error, maybe_sent: false }) }),
+            Err(error) => return Err(under_way.landed(Err(Lost { error, maybe_sent: false }))),
         };
         let connection = connection.clone();
-        Ok(async move {
-            let answer = match (&mut pending).await {
+        let answer = async move {
+            match (&mut pending).await {
                 Ok(response) => {
                     connection.throttle::<ProduceRequest>(version, response.throttle_time_ms);
                     Ok(sort(response, version, &topics))
                 }
                 Err(error) => Err(Lost { error, maybe_sent: pending.maybe_sent() && !mutant!(LostAnswerIsNotWritten) }),
-            };
-            Landed { batches, places, answer }
-        })
+            }
+        };
+        Ok((under_way, answer))
     }
 }
 
+/// The batches of a request that was sent.
+pub(super) struct UnderWay {
+    batches: Vec<Taken>,
+    places: Vec<(usize, usize)>,
+    /// When the next of them runs out of time.
+    deadline: Option<Instant>,
+}
+
+impl UnderWay {
+    fn new(batches: Vec<Taken>, places: Vec<(usize, usize)>) -> Self {
+        let deadline = batches.iter().map(Taken::deadline).min();
+        Self { batches, places, deadline }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Reports what has run out of time. The request still has its own: ending the connection for one batch would take
+    /// the answers from all others, again and again where a broker is slow and a partition of it cannot be written.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.batches.iter_mut().filter(|batch| batch.deadline() <= now).for_each(Taken::give_up);
+            self.deadline = self.batches.iter().map(Taken::deadline).filter(|&deadline| deadline > now).min();
+        }
+    }
+
+    pub(super) fn landed(self, answer: Answered) -> Landed {
+        Landed { batches: self.batches, places: self.places, answer }
+    }
+}
+
+/// What became of a request.
+pub(super) type Answered = Result<Sorted, Lost>;
+
 /// A request that got no answer.
-struct Lost {
+pub(super) struct Lost {
     error: Error,
     maybe_sent: bool,
 }
 
 /// The answer, each partition where the request has it; `None` where the broker left one out.
-struct Sorted {
+pub(super) struct Sorted {
     partitions: Vec<Vec<Option<crate::wire::messages::produce::PartitionResponse>>>,
     endpoints: Vec<BrokerMeta>,
 }
@@ -150,7 +181,7 @@ fn sort(response: ProduceResponse, version: i16, topics: &[(crate::wire::StrByte
 pub(super) struct Landed {
     batches: Vec<Taken>,
     places: Vec<(usize, usize)>,
-    answer: Result<Sorted, Lost>,
+    answer: Answered,
 }
 
 impl Landed {

@@ -22,15 +22,6 @@ pub(super) struct Window {
     changed: Option<Instant>,
 }
 
-/// How long a request may take.
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    /// `request_timeout`.
-    pub(super) usual: Duration,
-    /// Less if a batch of it runs out of time before.
-    pub(super) own: Duration,
-}
-
 /// What is remembered of a request under way.
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
@@ -38,7 +29,8 @@ pub(super) struct Sent {
     /// With the bytes of those before it.
     pub(super) under_way: usize,
     pub(super) at: Instant,
-    pub(super) limits: Limits,
+    /// How long it may take.
+    pub(super) limit: Duration,
 }
 
 impl Window {
@@ -61,11 +53,10 @@ impl Window {
             return;
         }
         let took = now.saturating_duration_since(sent.at);
-        let Limits { usual, own } = sent.limits;
         let bytes = match lost {
-            true if took > own / 2 => self.bytes.min(sent.under_way) / 4,
-            false if took > usual / 2 => self.bytes.min(sent.under_way) / 2,
-            false if took < usual / 4 && sent.under_way >= self.bytes / 2 => self.bytes.max(sent.under_way) * 2,
+            true if took > sent.limit / 2 => self.bytes.min(sent.under_way) / 4,
+            false if took > sent.limit / 2 => self.bytes.min(sent.under_way) / 2,
+            false if took < sent.limit / 4 && sent.under_way >= self.bytes / 2 => self.bytes.max(sent.under_way) * 2,
             _ => return,
         };
         (self.bytes, self.changed) = (bytes.clamp(LEAST, MAX_REQUESTS * MAX_REQUEST), Some(now));
@@ -86,13 +77,12 @@ mod tests {
     /// A link of so many bytes a second, on which a request takes a millisecond besides, and how long requests may take.
     struct Link {
         bytes_per_s: f64,
-        limits: Limits,
+        limit: Duration,
     }
 
     impl Link {
         fn new(bytes_per_s: f64, limit_s: u64) -> Self {
-            let limit = Duration::from_secs(limit_s);
-            Self { bytes_per_s, limits: Limits { usual: limit, own: limit } }
+            Self { bytes_per_s, limit: Duration::from_secs(limit_s) }
         }
 
         /// Sends `batches` of a megabyte; how many seconds that takes, and how many requests are lost.
@@ -107,14 +97,14 @@ mod tests {
                     left -= count;
                     let bytes = count * BATCH;
                     free = free.max(now) + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s);
-                    let sent = Sent { bytes, under_way: under_way + bytes, at: now, limits: self.limits };
+                    let sent = Sent { bytes, under_way: under_way + bytes, at: now, limit: self.limit };
                     flights.push_back((sent, count, free + Duration::from_millis(1)));
                     continue;
                 }
                 let Some((sent, count, done)) = flights.pop_front() else { return ((now - begun).as_secs_f64(), lost) };
-                if done > sent.at + self.limits.own {
+                if done > sent.at + self.limit {
                     // The connection ends, and everything with it.
-                    now = sent.at + self.limits.own;
+                    now = sent.at + self.limit;
                     free = now;
                     for (sent, count, _) in std::iter::once((sent, count, done)).chain(flights.drain(..)) {
                         window.landed(sent, true, now);
@@ -152,9 +142,9 @@ mod tests {
     #[test]
     fn what_is_not_made_use_of_does_not_grow_and_a_stall_is_soon_made_up_for() {
         let (mut window, begun) = (Window::new(), Instant::now());
-        let limits = Link::new(1.0, 30).limits;
+        let limit = Link::new(1.0, 30).limit;
         let send = |window: &mut Window, ms, lost| {
-            let sent = Sent { bytes: 200, under_way: 200, at: begun, limits };
+            let sent = Sent { bytes: 200, under_way: 200, at: begun, limit };
             window.landed(sent, lost, begun + Duration::from_millis(ms));
         };
         (0..100).for_each(|_| send(&mut window, 2, false));
