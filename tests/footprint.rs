@@ -1,5 +1,6 @@
 //! A large assignment at rest costs next to nothing: few connections, hardly any CPU. And whatever waits in the topic, a member
-//! takes no more memory than it was given. With `DISPATCHER_SCALE=50` ten million messages wait.
+//! takes no more memory than it was given, nor does a sender whose brokers are silent. With `DISPATCHER_SCALE=50` ten million
+//! messages wait.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod common;
@@ -7,6 +8,9 @@ mod common;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use dispatcher::Dispatcher;
+use dispatcher::embedded::{Api, EmbeddedCluster, Fault};
 
 use common::ours::{self, MemberProcess, Reading};
 use common::{KAFKA_4, process, scaled, tools, unique};
@@ -51,7 +55,7 @@ async fn a_thousand_idle_partitions_take_at_most_three_connections_a_broker_and_
 
 const MIB: u64 = 1 << 20;
 
-/// What a member may have beside its budget and a batch of each broker, in bytes. An unoptimised program is itself larger.
+/// What a process may have beside its budget, and a member beside a batch of each broker, in bytes. An unoptimised program is itself larger.
 const BESIDE: u64 = if cfg!(debug_assertions) { 32_000_000 } else { 20_000_000 };
 
 /// Sends message `i` of `size(i)` bytes, without keeping them.
@@ -131,6 +135,46 @@ async fn large_messages_among_small_ones_take_no_more_memory_than_the_budget() {
     check_memory("messages of 1 MiB among small ones", &member, &reading, 3 * (MIB + MIB / 8));
     tokio::task::spawn_blocking(move || member.stop()).await.unwrap();
     let _ = std::fs::remove_file(log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_whose_brokers_are_silent_takes_no_more_memory_than_its_buffer() {
+    let cluster = EmbeddedCluster::builder().topic("t", 4).start().await.unwrap();
+    cluster.inject(Fault::on(Api::Produce).always().silence());
+    for size in [0, 100, 1024, 100_000] {
+        let mut sender = std::process::Command::new(std::env::current_exe().unwrap());
+        sender.args(["--exact", "sender_process", "--nocapture"]).env("SENDER_TO", cluster.brokers().join(","));
+        sender.env("SENDER_SIZE", size.to_string()).env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576");
+        let output = tokio::task::spawn_blocking(move || sender.output()).await.unwrap().unwrap();
+        let output = String::from_utf8_lossy(&output.stdout);
+        let word = |name: &str| output.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse::<u64>().ok());
+        let (count, peak) = (word("count=").expect(&output), word("peak=").expect(&output));
+        let beside = peak.saturating_sub(SENDER_BUFFER as u64);
+        println!("{count} messages of {size} B wait: peak {peak} B, beside the buffer {beside}");
+        // With the envelope's header.
+        let filled = count * (size + 110);
+        assert!(filled > SENDER_BUFFER as u64 * 9 / 10, "{count} messages of {size} B are {filled} B");
+        assert!(beside <= BESIDE, "messages of {size} B: {beside} bytes beside the buffer");
+    }
+}
+
+const SENDER_BUFFER: usize = 64 << 20;
+
+/// Not a test: a sender that fills its buffer, in a process of its own, when the test above asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn sender_process() {
+    let Ok(brokers) = std::env::var("SENDER_TO") else { return };
+    let value = vec![b'x'; std::env::var("SENDER_SIZE").unwrap().parse().unwrap()];
+    let builder =
+        Dispatcher::builder(brokers.split(',')).buffer_memory(SENDER_BUFFER).max_block(Duration::from_secs(1));
+    let dispatcher = builder.connect().await.unwrap();
+    let topic = dispatcher.topic("t").await.unwrap();
+    let mut count = 0_u64;
+    // Nobody waits for them: what a `Delivery` takes is its owner's.
+    while topic.send(&value).enqueue().await.is_ok() {
+        count += 1;
+    }
+    println!("count={count} peak={}", process::peak_memory().unwrap_or_default());
 }
 
 /// Not a test: a member of the group in a process of its own, when [`MemberProcess`] asks for it.
