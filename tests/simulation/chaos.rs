@@ -30,7 +30,7 @@ pub(crate) enum Chaos {
 }
 
 /// The longest that a broker makes a client wait.
-pub(crate) const MAX_THROTTLE: Duration = Duration::from_secs(2);
+const MAX_THROTTLE: Duration = Duration::from_secs(2);
 
 /// What of the plan trouble must know.
 pub(crate) struct Shape {

@@ -183,12 +183,6 @@ impl Plan {
         self.chaos.iter().any(|(_, c)| matches!(c, Chaos::Inject(fault) if format!("{fault:?}").contains("Delay")))
     }
 
-    /// How long brokers make clients wait at most.
-    pub(crate) fn throttling(&self) -> Duration {
-        let throttles = |c: &Chaos| matches!(c, Chaos::Inject(fault) if format!("{fault:?}").contains("Throttle"));
-        if self.chaos.iter().any(|(_, c)| throttles(c)) { crate::chaos::MAX_THROTTLE } else { Duration::ZERO }
-    }
-
     /// Whether the topic is deleted and made again and the cluster is too old to say so: only from 3.1 on a Fetch names
     /// the topic it means. Before, Kafka promises nothing about such a topic, and neither do we.
     pub(crate) fn confuses_topics(&self) -> bool {
