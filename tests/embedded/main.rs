@@ -1,6 +1,7 @@
 //! The embedded cluster as the tests of a service use it: each promise of its public API, mostly in virtual time.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod ahead;
 mod brokers;
 mod disk;
 mod faults;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// To begin with, and where answers come fast.
 const LEAST: i64 = 2 << 20;
-/// A full answer that had to be waited for so long asks for larger ones,
+/// A full answer that had to be waited for so long, by readers that had little left, asks for larger ones,
 const SLOW: Duration = Duration::from_millis(8);
 /// one that was there sooner for smaller ones.
 const FAST: Duration = Duration::from_millis(3);
@@ -29,11 +29,13 @@ impl Pace {
         self.limit
     }
 
-    /// For an answer of so many bytes was waited so long, when all before it had been opened.
-    pub(super) fn answered(&mut self, bytes: i64, waited: Duration) {
-        // One that is not nearly full had nothing more to bring.
+    /// For an answer of so many bytes was waited so long, when all before it had been opened; of that the readers hold `held`
+    /// bytes, handled or not.
+    pub(super) fn answered(&mut self, bytes: i64, waited: Duration, held: impl FnOnce() -> i64) {
+        // One that is not nearly full had nothing more to bring, and whoever has enough to go on with does not wait for it:
+        // to read further ahead of slow handlers takes memory for nothing.
         let full = bytes >= self.limit / 2;
-        if full && waited > SLOW {
+        if full && waited > SLOW && held() < self.limit / 2 {
             self.limit = self.limit.saturating_mul(2).min(self.most);
         } else if waited < FAST {
             self.limit = (self.limit / 2).max(LEAST.min(self.most));
@@ -51,15 +53,19 @@ mod tests {
         let mut pace = Pace::new(50 << 20);
         assert_eq!(pace.limit(), LEAST);
         for _ in 0..10 {
-            pace.answered(100, slow);
+            pace.answered(100, slow, || 0);
         }
         assert_eq!(pace.limit(), LEAST, "it waited for records");
         for _ in 0..10 {
-            pace.answered(pace.limit(), slow);
+            pace.answered(pace.limit(), slow, || LEAST);
+        }
+        assert_eq!(pace.limit(), LEAST, "nobody waited");
+        for _ in 0..10 {
+            pace.answered(pace.limit(), slow, || LEAST / 4);
         }
         assert_eq!(pace.limit(), 50 << 20);
         for _ in 0..10 {
-            pace.answered(pace.limit(), fast);
+            pace.answered(pace.limit(), fast, || 0);
         }
         assert_eq!(pace.limit(), LEAST);
         assert_eq!(Pace::new(1000).limit(), 1000);

@@ -199,6 +199,11 @@ impl Table {
         all
     }
 
+    /// Bytes that the readers of what is to be fetched have in memory.
+    pub(super) fn held(&self) -> i64 {
+        self.fetched().map(|reading| reading.link.held()).sum()
+    }
+
     /// Has each of them nudge when it has none left.
     pub(super) fn tell_when_hungry(&self) {
         self.fetched().for_each(|reading| reading.link.nudge_when_hungry());

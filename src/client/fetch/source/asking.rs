@@ -131,7 +131,7 @@ impl Source {
                 self.backoff.reset();
                 let bytes = bytes_of(&response);
                 let waited = self.common.cluster.env().now().saturating_duration_since(idle_since);
-                self.pace.answered(bytes, waited);
+                self.pace.answered(bytes, waited, || self.table.held());
                 // Else there is more where this came from.
                 let all = bytes < reservation.bytes() / 4;
                 let charge = Arc::new(reservation.settle(bytes));
