@@ -31,7 +31,8 @@ pub enum ErrorKind {
     MessageTooLarge,
     /// A send failed and the message is certainly not in the log.
     NotWritten,
-    /// A send failed and the message may or may not be in the log.
+    /// A send failed and the message may or may not be in the log, or may still come there: until the brokers have answered
+    /// what was under way, or its `request_timeout` is over.
     MaybeWritten,
     /// A fetched record batch cannot be read: bad CRC, over the size cap, unknown magic or codec.
     CorruptBatch,

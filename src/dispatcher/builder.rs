@@ -70,7 +70,8 @@ impl Builder {
         request_timeout: Duration => request_timeout;
         /// What is known of the cluster is asked for again after this long. Default 60 s.
         metadata_max_age: Duration => metadata_max_age;
-        /// Limit from `send` to its acknowledgement, retries included. Default 120 s.
+        /// Limit from `send` to its acknowledgement, retries included; what is under way then is reported as
+        /// [`MaybeWritten`](crate::ErrorKind::MaybeWritten). Default 120 s.
         delivery_timeout: Duration => delivery_timeout;
         /// How long `send` waits for room in the buffer. Default 60 s.
         max_block: Duration => max_block;

@@ -232,8 +232,9 @@ impl Dispatcher {
     /// with [`ErrorKind::Closed`]. Subscriptions live on until they are stopped.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] if messages were left when the time was over; each of them has failed as not, or maybe,
-    /// written. Dropped before it ends, nothing is closed.
+    /// [`ErrorKind::Timeout`] if messages were left when the time was over: what waited has failed as not, or maybe, written,
+    /// and what is under way ends by itself, as each [`Delivery`](super::Delivery) tells. Dropped before it ends, nothing is
+    /// closed.
     pub async fn close(&self, timeout: Duration) -> Result<()> {
         let in_time = self.env().timeout(timeout, self.0.producer.flush()).await.is_some();
         self.0.producer.close(Duration::ZERO).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatcher::embedded::{Api, EmbeddedCluster, ErrorCode, Fault};
-use dispatcher::{Dispatcher, ErrorKind};
+use dispatcher::{Delivery, Dispatcher, ErrorKind};
 use tokio::time::Instant;
 
 use super::{Reader, connect, numbers, on, send, start, values, within};
@@ -155,4 +155,33 @@ async fn a_send_is_reported_at_its_deadline_while_its_request_has_time_left() {
     send(&dispatcher, 2..3).await;
     assert!(begun.elapsed() < 40 * SECOND);
     assert_eq!(values(&cluster, "t", 0), numbers(0..3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_former_leader_runs_out_of_time_at_its_own_deadline() {
+    let cluster = start(EmbeddedCluster::builder().brokers(3).topic("t", 1).topic("another", 1)).await;
+    let sender = on(&cluster).delivery_timeout(5 * SECOND).request_timeout(5 * SECOND);
+    let dispatcher = sender.connect().await.unwrap();
+    let leader = cluster.leader("t", 0).unwrap();
+    let produce = || Fault::on(Api::Produce).broker(leader).always();
+    cluster.inject(produce().error(ErrorCode::NOT_ENOUGH_REPLICAS));
+    let begun = Instant::now();
+    let first = dispatcher.send("t", "0").partition(0).enqueue().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    // A producer's first batch goes alone.
+    let second = dispatcher.send("t", "1").partition(0).enqueue().await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    cluster.clear_faults();
+    cluster.inject(produce().delay(60 * SECOND));
+    let ends = async |delivery: Delivery, kind, deadline| {
+        assert_eq!(within("a delivery", delivery).await.unwrap_err().kind(), kind);
+        let ended = begun.elapsed();
+        assert!(ended >= deadline && ended < deadline + SECOND / 100, "{kind:?} after {ended:?}");
+    };
+    ends(first, ErrorKind::MaybeWritten, 5 * SECOND).await;
+    tokio::time::sleep(8 * SECOND / 10).await;
+    assert!(cluster.move_leader("t", 0, leader % 3 + 1));
+    // Has it ask for metadata.
+    dispatcher.topic("another").await.unwrap();
+    ends(second, ErrorKind::NotWritten, 6 * SECOND).await;
 }

@@ -35,7 +35,7 @@ impl Pace {
         // One that is not nearly full had nothing more to bring, and whoever has enough to go on with does not wait for it:
         // to read further ahead of slow handlers takes memory for nothing.
         let full = bytes >= self.limit / 2;
-        if full && waited > SLOW && held() < self.limit / 2 {
+        if full && waited > SLOW && held() < self.limit / 4 {
             self.limit = self.limit.saturating_mul(2).min(self.most);
         } else if waited < FAST {
             self.limit = (self.limit / 2).max(LEAST.min(self.most));
@@ -61,7 +61,7 @@ mod tests {
         }
         assert_eq!(pace.limit(), LEAST, "nobody waited");
         for _ in 0..10 {
-            pace.answered(pace.limit(), slow, || LEAST / 4);
+            pace.answered(pace.limit(), slow, || LEAST / 5);
         }
         assert_eq!(pace.limit(), 50 << 20);
         for _ in 0..10 {

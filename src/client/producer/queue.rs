@@ -81,8 +81,8 @@ impl Taken {
         self.parcel.deadline
     }
 
-    /// Reports its records now, as such whose fate is unknown. The batch stays under way, with its number: it has to be
-    /// settled like any other.
+    /// Reports its records, as such whose fate is unknown, when its time is over; once. The batch stays under way, with its
+    /// number and its memory: it has to be settled like any other.
     pub(crate) fn give_up(&mut self) {
         self.queue.report(&mut self.parcel);
     }

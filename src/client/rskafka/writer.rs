@@ -3,9 +3,11 @@
 //! rskafka puts together again. Every try has a limit of time; one that ran into it ends the client's connection, and may
 //! have been carried out, so that the batch can be written twice.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use ::rskafka::record::Record;
 use tokio::sync::Notify;
 
 use super::judge::{self, Meaning};
@@ -26,8 +28,6 @@ const IDLE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 /// The one that has a partition's batches under way: wherever its leader is, they go through this task.
 const OWNER: i32 = 0;
-/// A batch near its deadline still gets this long.
-const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// See the module. Dropping it ends the task, after what is under way.
 pub(super) struct Writer {
@@ -132,8 +132,8 @@ impl Task {
         let env = common.cluster.env();
         loop {
             match queue.take(env.now(), OWNER) {
-                Take::Batch(taken) => {
-                    let outcome = self.write(common, &taken).await;
+                Take::Batch(mut taken) => {
+                    let outcome = self.write(common, &mut taken).await;
                     if let Outcome::Refused { answer, error, .. } = &outcome {
                         tracing::debug!(target: "dispatcher::client::rskafka", tp = %self.tp, %error, "a batch was not written");
                         // What the producer knows of the topic may be out of date: it may have been made again.
@@ -157,22 +157,40 @@ impl Task {
         }
     }
 
-    async fn write(&mut self, common: &Common, taken: &Taken) -> Outcome {
+    /// Writes a batch. It, and what waits behind it, may run out of time meanwhile.
+    async fn write(&mut self, common: &Common, taken: &mut Taken) -> Outcome {
         let env = common.cluster.env();
         let records = match taken.parcel.open().map_err(Error::from).and_then(|batch| records::to_write(&batch)) {
             Ok(records) => records,
             // Cut in half, and again, until what cannot be written stands alone.
             Err(error) => return Outcome::Refused { answer: Answer::TooLarge, error, retry: Retry::AtOnce },
         };
-        let left = || taken.deadline().saturating_duration_since(env.now()).max(LEAST_TIMEOUT);
+        let limit = taken.queue.shared().config.request_timeout;
+        let mut writing = pin!(self.put(common, records, limit));
+        let mut wake_at = taken.deadline();
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut writing => return outcome,
+                () = env.sleep_until(wake_at) => {
+                    taken.give_up();
+                    let now = env.now();
+                    wake_at = taken.queue.expire(now).unwrap_or(now + LOOK);
+                }
+            }
+        }
+    }
+
+    /// Gives the records to the leader.
+    async fn put(&mut self, common: &Common, records: Vec<Record>, limit: Duration) -> Outcome {
+        let env = common.cluster.env();
         let opened = match self.open.take() {
             Some(opened) => opened,
-            None => match common.opener.open(&self.tp, left()).await {
+            None => match common.opener.open(&self.tp, limit).await {
                 Ok(opened) => opened,
                 Err(error) => return refused(error, Answer::Retry { maybe_written: false }),
             },
         };
-        let limit = taken.queue.shared().config.request_timeout.min(left());
         let written = env.timeout(limit, opened.client.produce(records, common.codecs.of(&self.tp.topic))).await;
         match written {
             Some(Ok(offsets)) => {

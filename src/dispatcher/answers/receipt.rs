@@ -103,8 +103,8 @@ impl Receipt {
 ///
 /// - [`ErrorKind::NotWritten`]: the message had no place in the order yet, for its topic or that of its receipts was still
 ///   looked for or made, or the buffer was full. It was not and will not be sent.
-/// - [`ErrorKind::MaybeWritten`]: it has its place and is not acknowledged. It may be in the log, or still come there until
-///   the `delivery_timeout`.
+/// - [`ErrorKind::MaybeWritten`]: it has its place and is not acknowledged. It may be in the log, or still come there, as
+///   with any send that ends so.
 /// - [`ErrorKind::Timeout`]: it is in the log, and the text says where, and which receipts came.
 ///
 /// Dropped before it ends, the message may or may not be sent.

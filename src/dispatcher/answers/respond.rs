@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::worker::{Aftercare, Begun, Ending, Record};
 
 /// How long an answer may take until it is acknowledged. Beyond, its record is finished all the same, and the answer may
-/// still come until the producer's `delivery_timeout`.
+/// still come.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Answers for one subscription.

@@ -34,6 +34,9 @@ impl PartitionQueue {
 
     /// Tells who waits for a batch under way that its fate is unknown; its memory is given back when it has come to its end.
     pub(super) fn report(&self, parcel: &mut Parcel) {
+        if parcel.reported {
+            return;
+        }
         let error = self.end(true, parcel.last_error.clone());
         self.meter.failed(&self.tp.topic, self.tp.partition, parcel.count(), true, &error);
         parcel.report(Fate::Failed(error));

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+
 use super::request::{Answered, Landed, RequestBuilder, UnderWay};
 use super::window::{Sent, Window};
 use super::{Inbox, NO_LEADER, Router, identity};
@@ -85,15 +87,18 @@ impl Drain {
             while self.can_send() && self.send(now) {
                 now = env.now();
             }
+            if self.flights.iter().any(|flight| flight.batches.deadline().is_some_and(|deadline| deadline <= now)) {
+                // After a standstill: what has been answered meanwhile is in time.
+                while let Some((sent, landed)) = landing(&mut self.flights).now_or_never() {
+                    self.landed(sent, landed);
+                }
+            }
             self.expire(now);
             self.connect();
             let wake_at = self.wake_at(now);
             tokio::select! {
                 biased;
-                (sent, landed) = landing(&mut self.flights) => {
-                    self.window.landed(sent, landed.is_lost(), env.now());
-                    self.land(landed);
-                }
+                (sent, landed) = landing(&mut self.flights) => self.landed(sent, landed),
                 opened = connecting(&mut self.opening) => self.opened(opened),
                 () = inbox.arrived.notified() => {}
                 Ok(()) = changes.changed() => {
@@ -174,7 +179,7 @@ impl Drain {
                         }
                     }
                 }
-                slot.due = slot.deadline.max(now + LEADER_POLL);
+                slot.due = slot.deadline;
                 continue;
             }
             match slot.queue.take(now, self.broker) {
@@ -280,6 +285,12 @@ impl Drain {
             _ => earliest,
         };
         self.flights.iter().filter_map(|flight| flight.batches.deadline()).chain(earliest).min()
+    }
+
+    /// A request has come to its end.
+    fn landed(&mut self, sent: Sent, landed: Landed) {
+        self.window.landed(sent, landed.is_lost(), self.cluster.env().now());
+        self.land(landed);
     }
 
     /// Settles the batches of an answered, or lost, request.

@@ -66,7 +66,8 @@ impl RequestBuilder {
         self.batches.push(batch);
     }
 
-    /// Sends the request. What cannot be sent has come to its end at once.
+    /// Sends the request. What cannot be sent has come to its end at once. The broker is to give up waiting for replicas
+    /// before its answer is given up here, and all that is under way with it.
     pub(super) fn start(
         self,
         connection: &Connection,
@@ -76,7 +77,7 @@ impl RequestBuilder {
         let request = ProduceRequest {
             transactional_id: None,
             acks: -1,
-            timeout_ms: i32::try_from(limit.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: i32::try_from((limit - limit / 10).as_millis()).unwrap_or(i32::MAX),
             topic_data: self.topics,
         };
         let version = connection.version::<ProduceRequest>((!self.ids_known).then_some(BY_ID - 1));
@@ -129,8 +130,10 @@ impl UnderWay {
     /// Reports what has run out of time. The request still has its own: ending the connection for one batch would take
     /// the answers from all others, again and again where a broker is slow and a partition of it cannot be written.
     pub(super) fn expire(&mut self, now: Instant) {
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.batches.iter_mut().filter(|batch| batch.deadline() <= now).for_each(Taken::give_up);
+        if let Some(deadline) = self.deadline.filter(|&deadline| deadline <= now) {
+            // What ran out of time before has been reported.
+            let due = |batch: &&mut Taken| (deadline..=now).contains(&batch.deadline());
+            self.batches.iter_mut().filter(due).for_each(Taken::give_up);
             self.deadline = self.batches.iter().map(Taken::deadline).filter(|&deadline| deadline > now).min();
         }
     }
