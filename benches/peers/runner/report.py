@@ -24,8 +24,8 @@ NOTES = {
     "p3": "Acknowledged by all, one partition, sender and receiver in one process; the first 2 s are dropped. `floor`: a raw "
           "Produce on one socket, a raw Fetch on another.",
     "p4": "`in all` until the last offset is committed, `dispatch` from the first handler's beginning to the last one's end. The "
-          "floor is what the handlers of that very run slept, measured (tokio's timer has steps of 1 ms, so that a mean sleep is "
-          "longer than 2.5 ms): divided by 100 without order, the longest key's by key, the sum by partition. "
+          "floor is what the handlers of that very run were to sleep, 2.5 ms in the mean: divided by 100 without order, the longest "
+          "key's by key, the sum by partition. `Σ work` is what they slept, measured. "
           "`rdkafka-spawn`: a task a message behind a semaphore, no order kept.",
     "p5": "Ours: `.receipt(timeout)`, acknowledged before the message is committed. Spring: ReplyingKafkaTemplate and a listener that "
           "answers at once. One process holds both sides.",
