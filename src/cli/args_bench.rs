@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::args_send::CompressionArg;
+use super::args_send::{CompressionArg, EnvelopeArg};
 use super::args_subscribe::OrderArg;
 use super::units::{duration, range};
 
@@ -68,6 +68,9 @@ pub(super) struct BenchArgs {
     /// Compression of batches. [default: none]
     #[arg(long, value_enum, value_name = "C")]
     pub(super) compression: Option<CompressionArg>,
+    /// How message ids travel; without any, nothing is told beside the payload. Receipts have headers.
+    #[arg(long, value_enum, default_value_t = EnvelopeArg::Raw)]
+    pub(super) envelope: EnvelopeArg,
     /// Partitions of the topic that is made. [default: 12; latency and dispatch 1]
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(1..))]
     pub(super) partitions: Option<i32>,

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::args::{NewTopicArgs, pair};
 use super::units::duration;
+use crate::Envelope;
 
 #[derive(Debug, Args)]
 pub(super) struct SendArgs {
@@ -64,6 +65,16 @@ pub(super) enum EnvelopeArg {
     Headers,
     GoJson,
     Raw,
+}
+
+impl From<EnvelopeArg> for Envelope {
+    fn from(arg: EnvelopeArg) -> Self {
+        match arg {
+            EnvelopeArg::Headers => Self::Headers,
+            EnvelopeArg::GoJson => Self::GoJson,
+            EnvelopeArg::Raw => Self::Raw,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -17,7 +17,7 @@ use super::exit::{Exit, Outcome};
 use super::lines::{Line, Lines};
 use super::output::{Printer, json_line};
 use super::signals::Stop;
-use crate::{Delivery, Envelope, Error, ErrorKind, PartitionerKind, Receipt, Result, SendReport, Topic};
+use crate::{Delivery, Error, ErrorKind, PartitionerKind, Receipt, Result, SendReport, Topic};
 
 /// Messages sent and not yet acknowledged, at most; bytes are bounded by the producer's memory.
 const WINDOW: usize = 10_000;
@@ -48,11 +48,7 @@ pub(super) async fn run(all: &Common, args: SendArgs) -> Outcome {
     let mut config = connect::config(all)?;
     connect::new_topics(&mut config, args.create, &args.new)?;
     connect::compression(&mut config, args.compression)?;
-    config.envelope = match args.envelope {
-        EnvelopeArg::Headers => Envelope::Headers,
-        EnvelopeArg::GoJson => Envelope::GoJson,
-        EnvelopeArg::Raw => Envelope::Raw,
-    };
+    config.envelope = args.envelope.into();
     config.partitioner = match args.partitioner {
         PartitionerArg::Default => PartitionerKind::Default,
         PartitionerArg::Sarama => PartitionerKind::Sarama,

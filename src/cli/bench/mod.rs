@@ -13,7 +13,7 @@ use super::args::Common;
 use super::args_bench::{BenchArgs, Workload};
 use super::connect;
 use super::exit::{Exit, Outcome};
-use crate::{Config, Dispatcher, Envelope, Subscribe, TopicDefaults};
+use crate::{Config, Dispatcher, Subscribe, TopicDefaults};
 use measure::Measured;
 
 /// Distinct payloads, and the bytes of all of them, at most.
@@ -36,7 +36,7 @@ pub(super) async fn run(all: &Common, args: BenchArgs) -> Outcome {
         return Err(Exit::usage("--rate: use a number above 0"));
     }
     let mut config = connect::config(all)?;
-    config.envelope = Envelope::Raw;
+    config.envelope = args.envelope.into();
     config.create_topics = false;
     config.linger = args.linger.unwrap_or(config.linger);
     config.batch_size = args.batch.unwrap_or(config.batch_size);
