@@ -119,17 +119,21 @@ def table(title, columns, variants, rounds, ratios=True):
 def interleaved(count, variants, run):
     rounds = []
     for number in range(count):
-        rounds.append({label: run(variant) for label, variant in variants})
+        # Another one first in each round, so that none always follows the same one, or the start.
+        turned = number % len(variants)
+        order = variants[turned:] + variants[:turned]
+        rounds.append({label: run(variant) for label, variant in (reversed(order) if number % 2 else order)})
         print(f"round {number + 1} of {count}", file=sys.stderr, flush=True)
     return rounds
 
 
 def send(tool, count):
     base = {"--messages": 500_000, "--size": 100}
-    variants = [("defaults: linger 0, batches up to 1 MB, idempotent", {})]
+    variants = [("defaults: linger 0, batches up to 1 MB, idempotent; Envelope::Raw", {})]
     variants += [option(f"linger {ms} ms", "--linger", f"{ms}ms") for ms in (1, 5, 20, 100)]
     variants += [option(f"batch_size {size:,} B", "--batch", size) for size in (16_384, 100_000, 4_000_000)]
     variants += [option("idempotence false", "--idempotent", "false"), ("TLS", {"tls": True})]
+    variants += [option("Envelope::Headers, the default", "--envelope", "headers")]
     smaller = {"buffer.memory": 4 * MIB, "max.request.size": MIB}
     variants += [("buffer_memory 4 MiB, max_message_size 1 MiB", {"properties": smaller})]
 
@@ -250,8 +254,8 @@ def idle(tool, count):
     def run(variant):
         process = subscriber(tool, topic, f"idle-{time.time_ns()}", variant.get("properties", {}), "tls" in variant)
         before = cpu(process.pid)
-        time.sleep(20)
-        row = {"cpu": (cpu(process.pid) - before) / 20 * 100}
+        time.sleep(10)
+        row = {"cpu": (cpu(process.pid) - before) / 10 * 100}
         status = Path(f"/proc/{process.pid}/status").read_text()
         row["memory"] = int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6
         process.terminate()
@@ -259,7 +263,7 @@ def idle(tool, count):
         return row
 
     result = table("A member that waits for messages of 100 partitions: % of a core, and MB", [("cpu", "CPU"), ("memory", "memory")],
-                   variants, interleaved(max(count // 2, 1), variants, run), ratios=False)
+                   variants, interleaved(count, variants, run), ratios=False)
     tool.remove(topic)
     return result
 

@@ -17,7 +17,7 @@ use common::{KAFKA_4, process, scaled, tools, unique};
 use dispatcher_testcontainers::Kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_idle_partitions_take_at_most_three_connections_a_broker_and_hardly_any_cpu() {
+async fn a_thousand_idle_partitions_take_at_most_two_connections_a_broker_and_hardly_any_cpu() {
     let Some(kafka) = Kafka::builder().brokers(3).version(KAFKA_4).shared_or_skip() else { return };
     let (topic, group) = (unique("footprint"), unique("footprint"));
     tools::create_topic(kafka.tools(), kafka.bootstrap(), &topic, 1_000, 1, &[]);
@@ -44,7 +44,7 @@ async fn a_thousand_idle_partitions_take_at_most_three_connections_a_broker_and_
         let connections = process::connections(member.pid(), &ports).unwrap();
         let share = (after - before).as_secs_f64() / idle.as_secs_f64();
         println!("1,000 idle partitions: {connections} connections, {:.2} % of a core", share * 100.0);
-        assert!((1..=9).contains(&connections), "{connections} connections");
+        assert!((1..=6).contains(&connections), "{connections} connections");
         // A debug build takes several times what an optimised one does.
         let limit = if cfg!(debug_assertions) { 0.05 } else { 0.01 };
         assert!(share < limit, "{:.2} % of a core", share * 100.0);

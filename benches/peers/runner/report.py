@@ -16,12 +16,12 @@ records the topic has got. Settings, and what each workload does: [peers/README.
 """
 
 NOTES = {
-    "p1": "acks=all, linger 5 ms, batches up to 1 MB, 4 partitions. `rskafka` has no idempotence and goes without, as does `ours-rskafka`, this library over its partition clients. `java` is the "
+    "p1": "Ours without an envelope, as the others send. acks=all, linger 5 ms, batches up to 1 MB, 4 partitions. `rskafka` has no idempotence and goes without, as does `ours-rskafka`, this library over its partition clients. `java` is the "
           "third pass of a warm process. `floor` replays requests that were encoded, and compressed, beforehand.",
-    "p2": "Ours by `subscribe`: a handler call a message, a commit every 20 ms. The others by a plain loop that commits nothing. "
+    "p2": "Ours by `subscribe`: a handler call a message, a commit every 20 ms. The others by a plain loop that commits nothing. `java` is the third pass of a warm process. "
           "messages/s from the first message to the last (franz: without those of its first poll), CPU from before the client exists. `floor` reads Fetch responses and "
           "computes their batches' CRC, and does not decompress.",
-    "p3": "Acknowledged by all, one partition, sender and receiver in one process; the first 2 s are dropped. `floor`: a raw "
+    "p3": "Acknowledged by all, without idempotence, one partition, sender and receiver in one process; the first 2 s are dropped. `floor`: a raw "
           "Produce on one socket, a raw Fetch on another.",
     "p4": "`in all` until the last offset is committed, `dispatch` from the first handler's beginning to the last one's end. The "
           "floor is what the handlers of that very run were to sleep, 2.5 ms in the mean: divided by 100 without order, the longest "
