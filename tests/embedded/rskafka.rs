@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dispatcher::embedded::{Api, EmbeddedCluster};
-use dispatcher::{Backend, CallbackError, Compression, Dispatcher, Error, Message, OnFailure, Outcome, RetryPolicy};
+use dispatcher::embedded::{Api, EmbeddedCluster, Fault};
+use dispatcher::{
+    Backend, CallbackError, Compression, Dispatcher, Error, ErrorKind, Message, OnFailure, Outcome, RetryPolicy,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -105,4 +107,26 @@ async fn over_rskafka_a_topic_made_again_with_fewer_partitions_is_written_to_and
         eventually("all are handled", async || all().await == written).await;
     }
     reader.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_rskafka_a_send_ends_at_its_deadline_and_says_whether_it_was_on_its_way() {
+    let cluster = EmbeddedCluster::builder().topic("t", 1).start().await.unwrap();
+    let limit = Duration::from_secs(2);
+    let builder = Dispatcher::builder(cluster.brokers()).backend(Backend::Rskafka).create_topics(false);
+    let dispatcher = builder.delivery_timeout(limit).request_timeout(limit).connect().await.unwrap();
+    dispatcher.send("t", "0").await.unwrap();
+    let ends = async |kind| {
+        let begun = Instant::now();
+        let error = tokio::time::timeout(SOON, async { dispatcher.send("t", "x").await }).await.unwrap().unwrap_err();
+        let took = begun.elapsed();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(took >= limit && took < limit + Duration::from_millis(900), "{kind:?} after {took:?}");
+    };
+    cluster.inject(Fault::on(Api::Produce).always().silence());
+    ends(ErrorKind::MaybeWritten).await;
+    cluster.stop_broker(1);
+    // What was on its way has ended by now, or does so soon.
+    tokio::time::sleep(limit).await;
+    ends(ErrorKind::NotWritten).await;
 }

@@ -157,7 +157,7 @@ impl Task {
         }
     }
 
-    /// Writes a batch. It, and what waits behind it, may run out of time meanwhile.
+    /// Writes a batch. It, and what waits behind it, may run out of time once it is on its way; before, it is not written.
     async fn write(&mut self, common: &Common, taken: &mut Taken) -> Outcome {
         let env = common.cluster.env();
         let records = match taken.parcel.open().map_err(Error::from).and_then(|batch| records::to_write(&batch)) {
@@ -166,7 +166,15 @@ impl Task {
             Err(error) => return Outcome::Refused { answer: Answer::TooLarge, error, retry: Retry::AtOnce },
         };
         let limit = taken.queue.shared().config.request_timeout;
-        let mut writing = pin!(self.put(common, records, limit));
+        let left = taken.deadline().saturating_duration_since(env.now());
+        let opened = match self.open.take() {
+            Some(opened) => opened,
+            None => match common.opener.open(&self.tp, limit.min(left)).await {
+                Ok(opened) => opened,
+                Err(error) => return refused(error, Answer::Retry { maybe_written: false }),
+            },
+        };
+        let mut writing = pin!(self.put(common, opened, records, limit));
         let mut wake_at = taken.deadline();
         loop {
             tokio::select! {
@@ -182,15 +190,8 @@ impl Task {
     }
 
     /// Gives the records to the leader.
-    async fn put(&mut self, common: &Common, records: Vec<Record>, limit: Duration) -> Outcome {
+    async fn put(&mut self, common: &Common, opened: Opened, records: Vec<Record>, limit: Duration) -> Outcome {
         let env = common.cluster.env();
-        let opened = match self.open.take() {
-            Some(opened) => opened,
-            None => match common.opener.open(&self.tp, limit).await {
-                Ok(opened) => opened,
-                Err(error) => return refused(error, Answer::Retry { maybe_written: false }),
-            },
-        };
         let written = env.timeout(limit, opened.client.produce(records, common.codecs.of(&self.tp.topic))).await;
         match written {
             Some(Ok(offsets)) => {
