@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from peers.runner import versions
+from peers.runner.case import turns
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -119,10 +120,7 @@ def table(title, columns, variants, rounds, ratios=True):
 def interleaved(count, variants, run):
     rounds = []
     for number in range(count):
-        # Another one first in each round, so that none always follows the same one, or the start.
-        turned = number % len(variants)
-        order = variants[turned:] + variants[:turned]
-        rounds.append({label: run(variant) for label, variant in (reversed(order) if number % 2 else order)})
+        rounds.append({label: run(variant) for label, variant in turns(variants, number, variants[0][0])})
         print(f"round {number + 1} of {count}", file=sys.stderr, flush=True)
     return rounds
 

@@ -55,7 +55,8 @@ async fn a_thousand_idle_partitions_take_at_most_two_connections_a_broker_and_ha
 
 const MIB: u64 = 1 << 20;
 
-/// What a process may have beside its budget, and a member beside a batch of each broker, in bytes. An unoptimised program is itself larger.
+/// What a process may have beside its budget, and a member beside a batch of each broker, in bytes. An unoptimised program
+/// is itself larger.
 const BESIDE: u64 = if cfg!(debug_assertions) { 32_000_000 } else { 20_000_000 };
 
 /// Sends message `i` of `size(i)` bytes, without keeping them.
@@ -144,7 +145,8 @@ async fn a_sender_whose_brokers_are_silent_takes_no_more_memory_than_its_buffer(
     for size in [0, 100, 1024, 100_000] {
         let mut sender = std::process::Command::new(std::env::current_exe().unwrap());
         sender.args(["--exact", "sender_process", "--nocapture"]).env("SENDER_TO", cluster.brokers().join(","));
-        sender.env("SENDER_SIZE", size.to_string()).env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576");
+        sender.env("SENDER_SIZE", size.to_string());
+        process::exact_memory(&mut sender);
         let output = tokio::task::spawn_blocking(move || sender.output()).await.unwrap().unwrap();
         let output = String::from_utf8_lossy(&output.stdout);
         let word = |name: &str| output.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse::<u64>().ok());

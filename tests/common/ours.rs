@@ -12,6 +12,7 @@ use dispatcher::{Assignor, Backend, Delivery, Dispatcher, GroupMember, Message, 
 
 use super::check::Place;
 use super::log::{HandlerLog, What};
+use super::process;
 
 /// How a member reads.
 #[derive(Debug, Clone)]
@@ -258,7 +259,7 @@ impl MemberProcess {
         };
         let mut command = Command::new(std::env::current_exe().unwrap());
         if reading.exact_memory {
-            command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576");
+            process::exact_memory(&mut command);
         }
         let child = command
             .args(["--exact", "member_process", "--nocapture", "--test-threads=1"])

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 /// User and system time so far; the kernel counts in hundredths of a second.
@@ -22,6 +23,11 @@ pub fn peak_memory_of(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+/// Has the C library of a process to be started keep no large blocks that the program has given back.
+pub fn exact_memory(command: &mut Command) {
+    command.env("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=1048576");
 }
 
 /// How many established TCP connections a process holds to these ports.

@@ -7,6 +7,16 @@ import time
 from . import peers
 
 
+def turns(who, number, case):
+    """Whose turn is when. So that what a peer leaves behind does not always meet the same one: a zigzag (first, last,
+    second, …) that moves on by one each round; an even number of peers has each pair of neighbours once that way, an odd
+    one each twice if it goes backwards every second round. Each case draws who is first, and always draws the same."""
+    who, n = list(who), len(who)
+    random.Random(case).shuffle(who)
+    turned = [who[((n - (i + 1) // 2 if i % 2 else i // 2) + number) % n] for i in range(n)]
+    return turned[::-1] if n % 2 and number % 2 else turned
+
+
 class Case:
     """One case of a part under way. `run` is one peer's turn."""
 
@@ -44,13 +54,7 @@ class Case:
             self.turn(peer, "warm-up")
 
     def order(self, who, number):
-        """Whose turn is when. So that what a peer leaves behind does not always meet the same one: a zigzag (first, last,
-        second, …) that moves on by one each round; an even number of peers has each pair of neighbours once that way, an odd
-        one each twice if it goes backwards every second round. Each case draws who is first, and always draws the same."""
-        who, n = list(who), len(who)
-        random.Random(f"{self.part} {self.case}").shuffle(who)
-        turned = [who[((n - (i + 1) // 2 if i % 2 else i // 2) + number) % n] for i in range(n)]
-        return turned[::-1] if n % 2 and number % 2 else turned
+        return turns(who, number, f"{self.part} {self.case}")
 
     def round(self, who, number):
         for peer in self.order(who, number):

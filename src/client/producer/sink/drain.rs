@@ -87,11 +87,8 @@ impl Drain {
             while self.can_send() && self.send(now) {
                 now = env.now();
             }
-            if self.flights.iter().any(|flight| flight.batches.deadline().is_some_and(|deadline| deadline <= now)) {
-                // After a standstill: what has been answered meanwhile is in time.
-                while let Some((sent, landed)) = landing(&mut self.flights).now_or_never() {
-                    self.landed(sent, landed);
-                }
+            if self.flight_deadline().is_some_and(|deadline| deadline <= now) {
+                self.expire_under_way(now);
             }
             self.expire(now);
             self.connect();
@@ -216,9 +213,21 @@ impl Drain {
         }
     }
 
-    /// What is under way runs out of time, and while nothing can be sent, what waits as well.
-    fn expire(&mut self, now: Instant) {
+    /// When a batch under way runs out of time.
+    fn flight_deadline(&self) -> Option<Instant> {
+        self.flights.iter().filter_map(|flight| flight.batches.deadline()).min()
+    }
+
+    /// What is under way has run out of time, unless it has been answered meanwhile, as after a standstill.
+    fn expire_under_way(&mut self, now: Instant) {
+        while let Some((sent, landed)) = landing(&mut self.flights).now_or_never() {
+            self.landed(sent, landed);
+        }
         self.flights.iter_mut().for_each(|flight| flight.batches.expire(now));
+    }
+
+    /// While nothing can be sent, what waits still runs out of time.
+    fn expire(&mut self, now: Instant) {
         if self.can_send() {
             return;
         }
@@ -284,7 +293,7 @@ impl Drain {
             NO_LEADER => earliest.map(|at| at.min(now + LEADER_POLL)),
             _ => earliest,
         };
-        self.flights.iter().filter_map(|flight| flight.batches.deadline()).chain(earliest).min()
+        self.flight_deadline().into_iter().chain(earliest).min()
     }
 
     /// A request has come to its end.

@@ -130,12 +130,8 @@ impl UnderWay {
     /// Reports what has run out of time. The request still has its own: ending the connection for one batch would take
     /// the answers from all others, again and again where a broker is slow and a partition of it cannot be written.
     pub(super) fn expire(&mut self, now: Instant) {
-        if let Some(deadline) = self.deadline.filter(|&deadline| deadline <= now) {
-            // What ran out of time before has been reported.
-            let due = |batch: &&mut Taken| (deadline..=now).contains(&batch.deadline());
-            self.batches.iter_mut().filter(due).for_each(Taken::give_up);
-            self.deadline = self.batches.iter().map(Taken::deadline).filter(|&deadline| deadline > now).min();
-        }
+        self.batches.iter_mut().filter(|batch| batch.deadline() <= now).for_each(Taken::give_up);
+        self.deadline = self.batches.iter().map(Taken::deadline).filter(|&deadline| deadline > now).min();
     }
 
     pub(super) fn landed(self, answer: Answered) -> Landed {
