@@ -290,7 +290,10 @@ impl Driver {
         } else if let Some(event) = self.outbox.pop_front() {
             let _ = self.events.try_send(event);
         } else if let Some(join) = self.held_join.take() {
-            self.send_join(join);
+            // It may have waited until a stop was over.
+            if matches!(join, Action::Join { token, .. } if self.machine.wants_join(token)) {
+                self.send_join(join);
+            }
         }
     }
 
@@ -320,9 +323,6 @@ impl Driver {
 
     fn tell(&mut self, event: Event) {
         let revoked = matches!(event, Event::Revoked { .. });
-        if matches!(event, Event::Stop | Event::Abandon) {
-            self.held_join = None;
-        }
         self.machine.handle(event, self.env.now());
         if revoked {
             self.void_commits();

@@ -61,12 +61,16 @@ impl Machine {
     /// have given it away.
     fn on_join_failure(&mut self, api: &str, failure: &Failure, now: Instant) {
         self.reason = "the last attempt to join failed";
+        self.state = State::Unjoined { not_before: now };
         match judge(api, failure, &self.config) {
             Verdict::Fatal(error) => return self.fail(error),
             Verdict::NewMember => return self.lose_membership(now, false),
             Verdict::NewGeneration => return self.lose_membership(now, true),
             Verdict::FindCoordinator => self.lose_coordinator(now),
             Verdict::Again | Verdict::Rebalance => {}
+        }
+        if let Some(parting) = self.parting.take() {
+            return self.go_on_parting(parting, now);
         }
         if self.owned.is_empty() {
             return self.lose_membership(now, true);
@@ -168,6 +172,9 @@ impl Machine {
         self.settled_at = Some(at);
         self.backoff.reset();
         self.state = State::Stable;
+        if let Some(parting) = self.parting.take() {
+            return self.go_on_parting(parting, now);
+        }
         let (ours, foreign): (BTreeSet<_>, BTreeSet<_>) =
             assigned.into_iter().partition(|tp| self.config.topics.contains(&tp.topic));
         if let Some(first) = foreign.first() {

@@ -23,6 +23,10 @@ const BACKOFF: BackoffConfig = BackoffConfig { first: Duration::from_millis(50),
 pub(crate) struct Machine {
     pub(super) config: GroupConfig,
     pub(super) state: State,
+    /// The revocation of a stop that came on the way into a generation (Joining, Syncing), which is gone to its end
+    /// meanwhile: between JoinGroup's answer and SyncGroup's the coordinator takes no commit of anybody, and a leader
+    /// that falls silent there makes all wait for it. Of no partitions once everything was given back.
+    pub(super) parting: Option<Revocation>,
     pub(super) coordinator: Coordinator,
     /// Empty until the coordinator has given one.
     pub(super) member_id: Arc<str>,
@@ -66,8 +70,9 @@ pub(super) enum State {
     Syncing(Sync),
     /// Assignment in force. From: Syncing.
     Stable,
-    /// The worker drains `partitions`. From: Stable; before leaving, from any state in which something is owned.
-    Revoking { token: Token, partitions: BTreeSet<TopicPartition>, until: Instant, then: AfterRevoke },
+    /// The worker drains some or all of what is owned. From: Stable; before leaving, from any state in which something
+    /// is owned, from Joining and Syncing by way of `parting`.
+    Revoking(Revocation),
     /// Nothing owned, LeaveGroup due or sent. From: any but the final ones.
     Leaving { until: Instant, wait: LeaveWait },
     /// Left. From: Leaving. Final.
@@ -85,6 +90,16 @@ pub(super) enum Sync {
     Due { not_before: Instant, plan: Assignments },
     /// SyncGroup sent.
     Sent { token: Token, at: Instant },
+}
+
+/// What the worker is asked to give back.
+#[derive(Debug)]
+pub(super) struct Revocation {
+    pub(super) token: Token,
+    pub(super) partitions: BTreeSet<TopicPartition>,
+    /// When it is lost instead.
+    pub(super) until: Instant,
+    pub(super) then: AfterRevoke,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +151,7 @@ impl Machine {
         let mut machine = Self {
             config,
             state: State::Unjoined { not_before: now },
+            parting: None,
             coordinator: Coordinator::Unknown { retry_at: None },
             member_id: "".into(),
             generation: None,
@@ -214,7 +230,7 @@ impl Machine {
             State::Unjoined { not_before } => known.then_some(*not_before),
             State::Syncing(Sync::Planning { until, .. }) => Some(*until),
             State::Syncing(Sync::Due { not_before, .. }) => known.then_some(*not_before),
-            State::Revoking { until, .. } => Some(*until),
+            State::Revoking(revocation) => Some(revocation.until),
             State::Leaving { until, wait: LeaveWait::Turn(at) } if known => Some(*until.min(at)),
             State::Leaving { until, .. } => Some(*until),
             _ => None,
@@ -222,7 +238,8 @@ impl Machine {
         let heartbeat = (known && self.in_generation() && self.heartbeat.in_flight.is_none())
             .then_some(self.heartbeat.next)
             .flatten();
-        [coordinator, state, heartbeat, self.membership_end()].into_iter().flatten().min()
+        let parting = self.parting.as_ref().map(|parting| parting.until);
+        [coordinator, state, parting, heartbeat, self.membership_end()].into_iter().flatten().min()
     }
 
     /// The generation that a commit sent now belongs to; `None` while nothing may be committed.
@@ -238,6 +255,11 @@ impl Machine {
             Coordinator::Known(token) => Some(token),
             _ => None,
         }
+    }
+
+    /// Whether the JoinGroup of this token is still to be sent, if it was not.
+    pub(crate) fn wants_join(&self, token: Token) -> bool {
+        matches!(self.state, State::Joining { token: asked } if asked == token)
     }
 
     /// Whether this member owns the partition in the present generation.
@@ -268,8 +290,12 @@ impl Machine {
             self.reason = "the session expired";
             self.lose_membership(now, true);
         }
+        if let Some(parting) = self.parting.take_if(|parting| now >= parting.until) {
+            self.lose(parting.partitions);
+            self.begin_leaving(now);
+        }
         match &self.state {
-            State::Revoking { partitions, until, then, .. } if now >= *until => {
+            State::Revoking(Revocation { partitions, until, then, .. }) if now >= *until => {
                 let (partitions, then) = (partitions.clone(), *then);
                 self.lose(partitions);
                 self.after_revoke(then, now);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::judge::{Verdict, judge};
-use super::machine::{AfterRevoke, Heartbeat, LAST_COMMIT, LEAVE_LIMIT, LeaveWait, Machine, State};
+use super::machine::{AfterRevoke, Heartbeat, LAST_COMMIT, LEAVE_LIMIT, LeaveWait, Machine, Revocation, State};
 use super::{Action, Failure, Token};
 use crate::client::types::TopicPartition;
 use crate::error::Error;
@@ -28,14 +28,26 @@ impl Machine {
         let deadline = now + limit;
         let token = self.token();
         let listed = partitions.iter().cloned().collect();
-        self.state = State::Revoking { token, partitions, until: deadline + LAST_COMMIT, then };
         self.act(Action::Revoke { token, partitions: listed, deadline });
+        let revocation = Revocation { token, partitions, until: deadline + LAST_COMMIT, then };
+        if self.is_on_the_way() {
+            self.parting = Some(revocation);
+        } else {
+            self.state = State::Revoking(revocation);
+        }
+    }
+
+    /// Whether JoinGroup or SyncGroup is under way, or due to be sent.
+    fn is_on_the_way(&self) -> bool {
+        matches!(self.state, State::Joining { .. } | State::Syncing(_))
     }
 
     pub(super) fn on_revoked(&mut self, token: Token, now: Instant) {
-        if let State::Revoking { token: asked, partitions, then, .. } = &self.state
-            && *asked == token
-        {
+        let revocation = match &self.state {
+            State::Revoking(revocation) => Some(revocation),
+            _ => self.parting.as_ref(),
+        };
+        if let Some(Revocation { partitions, then, .. }) = revocation.filter(|revocation| revocation.token == token) {
             let then = *then;
             self.owned.retain(|tp| !partitions.contains(tp));
             self.after_revoke(then, now);
@@ -50,7 +62,7 @@ impl Machine {
                 }
                 self.state = State::Unjoined { not_before: now };
             }
-            AfterRevoke::Leave if self.owned.is_empty() => self.begin_leaving(now),
+            AfterRevoke::Leave if self.owned.is_empty() => self.part(now),
             // The stop came while a part was being revoked.
             AfterRevoke::Leave => self.revoke(self.owned.clone(), then, now),
         }
@@ -76,8 +88,9 @@ impl Machine {
             self.member_id = "".into();
         }
         match self.state {
-            State::Revoking { then: AfterRevoke::Leave, .. } => self.begin_leaving(now),
+            State::Revoking(Revocation { then: AfterRevoke::Leave, .. }) => self.begin_leaving(now),
             State::Leaving { .. } => {}
+            _ if self.parting.is_some() => self.begin_leaving(now),
             _ => {
                 let not_before = now + self.pause();
                 self.state = State::Unjoined { not_before };
@@ -94,19 +107,42 @@ impl Machine {
 
     pub(super) fn stop(&mut self, now: Instant) {
         match &mut self.state {
-            State::Revoking { then, .. } => *then = AfterRevoke::Leave,
+            State::Revoking(revocation) => revocation.then = AfterRevoke::Leave,
             State::Leaving { .. } => {}
+            _ if self.parting.is_some() => {}
             _ => self.revoke(self.owned.clone(), AfterRevoke::Leave, now),
         }
     }
 
     pub(super) fn abandon(&mut self, now: Instant) {
         self.lose_owned();
-        self.begin_leaving(now);
+        self.part(now);
+    }
+
+    /// Nothing is owned any more. A static member, whose place stays, goes on into the generation that it has asked
+    /// for; the coordinator lets nobody wait for one that leaves.
+    fn part(&mut self, now: Instant) {
+        if self.config.instance_id.is_none() || !self.is_on_the_way() {
+            return self.begin_leaving(now);
+        }
+        if self.parting.as_ref().is_none_or(|parting| !parting.partitions.is_empty()) {
+            let (token, partitions) = (self.token(), BTreeSet::new());
+            self.parting = Some(Revocation { token, partitions, until: now + LEAVE_LIMIT, then: AfterRevoke::Leave });
+        }
+    }
+
+    /// The way into a generation has come to its end, whichever: what is left of `parting` is a revocation as any other.
+    pub(super) fn go_on_parting(&mut self, parting: Revocation, now: Instant) {
+        if parting.partitions.is_empty() {
+            self.begin_leaving(now);
+        } else {
+            self.state = State::Revoking(parting);
+        }
     }
 
     /// Nothing is owned any more. Static members stay in the group (as Java's do): they are expected back.
-    fn begin_leaving(&mut self, now: Instant) {
+    pub(super) fn begin_leaving(&mut self, now: Instant) {
+        self.parting = None;
         let wait = match self.state {
             State::Leaving { .. } => return,
             State::Joining { token } if self.member_id.is_empty() => LeaveWait::MemberId(token),
@@ -152,6 +188,10 @@ impl Machine {
     }
 
     pub(super) fn fail(&mut self, error: Error) {
+        if self.parting.as_ref().is_some_and(|parting| parting.partitions.is_empty()) {
+            // It had gone already.
+            return self.end();
+        }
         self.lose_owned();
         self.leave_generation();
         self.state = State::Failed;

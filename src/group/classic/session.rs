@@ -47,7 +47,7 @@ impl Machine {
         match result {
             Ok(()) => {
                 self.session_lives(sent);
-                if matches!(self.state, State::Stable | State::Revoking { .. }) {
+                if matches!(self.state, State::Stable | State::Revoking(_)) {
                     self.settled_at = self.settled_at.max(Some(sent));
                 }
             }

@@ -216,6 +216,66 @@ fn a_stop_gives_everything_back_from_wherever_it_comes() {
 }
 
 #[test]
+fn a_stop_on_the_way_into_a_generation_commits_in_that_generation() {
+    for members in [None, Some(vec![member("m1", &["t"])])] {
+        let (mut bench, joining) = rejoining(tps(0..2));
+        bench.tell(Event::Stop);
+        due!(bench, Revoke { token });
+        let revoked = token;
+        bench.joined(joining, 2, members.clone());
+        if members.is_some() {
+            due!(bench, Watch { topics });
+            bench.tell(Event::Topics(BTreeMap::from([("t".into(), Some(3))])));
+        }
+        due!(bench, Sync { token });
+        assert!(bench.machine.commit_generation().is_none());
+        bench.tell(Event::Synced { token, result: Ok(tps(1..3)) });
+        assert_eq!(bench.machine.commit_generation().map(|g| g.id), Some(2));
+        assert!(bench.machine.owns(&tp(0)) && bench.machine.owns(&tp(1)) && !bench.machine.owns(&tp(2)));
+        bench.heartbeat(rebalance());
+        bench.idle();
+        bench.tell(Event::Revoked { token: revoked });
+        if members.is_some() {
+            due!(bench, Watch { topics });
+        }
+        due!(bench, Leave { member_id });
+    }
+}
+
+#[test]
+fn a_stop_on_the_way_into_a_generation_keeps_its_deadline_whether_it_gets_there_or_not() {
+    let drained = |mut bench: Bench, from: Instant| loop {
+        match bench.next() {
+            Some(Action::Heartbeat { token, .. }) => bench.tell(Event::Heartbeat { token, result: rebalance() }),
+            Some(Action::Lost { partitions }) => {
+                assert_eq!((partitions, bench.now), (tps(0..2), from + seconds(35)));
+                due!(bench, Leave { token });
+                break;
+            }
+            Some(other) => panic!("{other:?}"),
+            None => bench.tick(),
+        }
+    };
+    let (mut silent, _) = rejoining(tps(0..2));
+    silent.tell(Event::Stop);
+    due!(silent, Revoke { partitions });
+    let now = silent.now;
+    drained(silent, now);
+    let (mut refused, token) = rejoining(tps(0..2));
+    refused.tell(Event::Stop);
+    due!(refused, Revoke { partitions });
+    refused.tell(Event::Joined { token, result: Err((code(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS), None)) });
+    let now = refused.now;
+    drained(refused, now);
+    let (mut forgotten, token) = rejoining(tps(0..2));
+    forgotten.tell(Event::Stop);
+    due!(forgotten, Revoke { partitions });
+    forgotten.tell(Event::Joined { token, result: Err((code(ErrorCode::UNKNOWN_MEMBER_ID), None)) });
+    due!(forgotten, Lost { partitions });
+    due!(forgotten, Ended {});
+}
+
+#[test]
 fn a_leader_whose_topics_grow_rejoins_with_what_it_owns() {
     let mut bench = Bench::new(cooperative());
     bench.find();

@@ -2,6 +2,18 @@
 
 use super::*;
 
+fn static_member() -> GroupConfig {
+    GroupConfig { instance_id: Some("i1".into()), ..config() }
+}
+
+/// A member of generation 1 that joins anew, with nothing that it owns: the token of its JoinGroup.
+fn joining(config: GroupConfig) -> (Bench, Token) {
+    let mut bench = Bench::stable_with(config, vec![]);
+    bench.heartbeat(Err(code(ErrorCode::REBALANCE_IN_PROGRESS)));
+    due!(bench, Join { token });
+    (bench, token)
+}
+
 #[test]
 fn an_announced_rebalance_revokes_everything_and_joins_again_after_the_answer() {
     let mut bench = Bench::stable(tps(0..2));
@@ -68,7 +80,7 @@ fn an_illegal_generation_loses_everything_and_keeps_the_member_id() {
 
 #[test]
 fn a_fenced_static_member_loses_everything_and_fails() {
-    let mut bench = Bench::stable_with(GroupConfig { instance_id: Some("i1".into()), ..config() }, tps(0..1));
+    let mut bench = Bench::stable_with(static_member(), tps(0..1));
     bench.heartbeat(Err(code(ErrorCode::FENCED_INSTANCE_ID)));
     due!(bench, Lost { partitions });
     assert_eq!(bench.failed().kind(), ErrorKind::Group);
@@ -223,11 +235,45 @@ fn leaving_ends_in_time_whatever_the_coordinator_does() {
 
 #[test]
 fn static_members_stay_in_the_group_when_they_stop() {
-    let mut bench = Bench::stable_with(GroupConfig { instance_id: Some("i1".into()), ..config() }, tps(0..1));
+    let mut bench = Bench::stable_with(static_member(), tps(0..1));
     bench.tell(Event::Stop);
     due!(bench, Revoke { token });
     bench.tell(Event::Revoked { token });
     due!(bench, Ended {});
+}
+
+#[test]
+fn a_static_member_that_has_asked_to_join_leads_the_others_into_the_generation_before_it_goes() {
+    for stop in [|| Event::Stop, || Event::Abandon] {
+        let (mut bench, token) = joining(static_member());
+        bench.tell(stop());
+        bench.idle();
+        bench.joined(token, 2, Some(vec![member("m1", &["t"]), member("m2", &["t"])]));
+        due!(bench, Watch { topics });
+        bench.tell(stop());
+        bench.tell(Event::Topics(BTreeMap::from([("t".into(), Some(2))])));
+        due!(bench, Sync { token, assignments });
+        assert_eq!(assignments.len(), 2);
+        bench.tell(Event::Synced { token, result: Ok(tps(0..1)) });
+        due!(bench, Watch { topics });
+        due!(bench, Ended {});
+    }
+}
+
+#[test]
+fn a_static_member_that_cannot_join_in_time_or_at_all_goes_without_an_error() {
+    let (mut silent, _) = joining(static_member());
+    let begun = silent.now;
+    silent.tell(Event::Stop);
+    silent.tick();
+    due!(silent, Ended {});
+    assert_eq!(silent.now, begun + seconds(5));
+    for error in [ErrorCode::FENCED_INSTANCE_ID, ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::NOT_COORDINATOR] {
+        let (mut refused, token) = joining(static_member());
+        refused.tell(Event::Stop);
+        refused.tell(Event::Joined { token, result: Err((code(error), None)) });
+        due!(refused, Ended {});
+    }
 }
 
 #[test]
