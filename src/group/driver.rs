@@ -67,6 +67,8 @@ struct Driver {
     held_join: Option<Action>,
     /// The JoinGroup or SyncGroup under way; a newer one replaces it.
     join: Option<BoxFuture<'static, Event>>,
+    /// Where the connection is on which JoinGroup was sent.
+    joined_at: Option<i32>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     replies: BTreeMap<u64, oneshot::Sender<CommitResult>>,
     leavers: Vec<oneshot::Sender<()>>,
@@ -95,6 +97,7 @@ impl Driver {
             outbox: VecDeque::new(),
             held_join: None,
             join: None,
+            joined_at: None,
             work: FuturesUnordered::new(),
             replies: BTreeMap::new(),
             leavers: Vec::new(),
@@ -241,11 +244,12 @@ impl Driver {
 
     fn send_join(&mut self, join: Action) {
         let Action::Join { token, member_id, claim, reason } = join else { return };
-        if self.join.take().is_some() {
-            // The coordinator reads nothing behind a request that it has not answered.
+        let (calls, broker) = (self.calls.clone(), self.coordinator);
+        // The coordinator reads nothing behind a request that it has not answered.
+        if self.join.take().is_some() || self.joined_at != broker {
             self.release_join();
         }
-        let (calls, broker) = (self.calls.clone(), self.coordinator);
+        self.joined_at = broker;
         self.join = Some(Box::pin(async move {
             let result = match broker {
                 Some(broker) => calls.join(broker, member_id, reason, &claim).await,
@@ -255,8 +259,8 @@ impl Driver {
         }));
     }
 
-    fn release_join(&self) {
-        if let Some(broker) = self.coordinator {
+    fn release_join(&mut self) {
+        if let Some(broker) = self.joined_at.take() {
             self.calls.cluster.release(broker, &self.calls.joining);
         }
     }
@@ -285,12 +289,11 @@ impl Driver {
     fn pass(&mut self, free: bool) {
         if !free {
             self.outbox.clear();
-            self.held_join = None;
             self.tell(Event::Abandon);
         } else if let Some(event) = self.outbox.pop_front() {
             let _ = self.events.try_send(event);
         } else if let Some(join) = self.held_join.take() {
-            // It may have waited until a stop was over.
+            // The membership may have ended while it waited.
             if matches!(join, Action::Join { token, .. } if self.machine.wants_join(token)) {
                 self.send_join(join);
             }
@@ -323,7 +326,12 @@ impl Driver {
 
     fn tell(&mut self, event: Event) {
         let revoked = matches!(event, Event::Revoked { .. });
+        let unsent = if matches!(event, Event::Stop | Event::Abandon) { self.held_join.take() } else { None };
         self.machine.handle(event, self.env.now());
+        if let Some(Action::Join { token, .. }) = unsent {
+            let result = Err((Failure::Code(ErrorCode::REBALANCE_IN_PROGRESS), None));
+            self.machine.handle(Event::Joined { token, result }, self.env.now());
+        }
         if revoked {
             self.void_commits();
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::judge::{Verdict, judge};
-use super::machine::{AfterRevoke, Heartbeat, Lead, LeaveWait, Machine, PLAN_LIMIT, State, Sync};
+use super::machine::{AfterRevoke, Heartbeat, Lead, LeaveWait, Machine, PLAN_LIMIT, SYNC_TIME, State, Sync};
 use super::{Action, Failure, Joined, Token};
 use crate::client::types::{TopicName, TopicPartition};
 use crate::error::{Error, ErrorKind};
@@ -107,7 +107,11 @@ impl Machine {
             lead.topics.clone_from(&topics);
             self.act(Action::Watch { topics });
         }
-        self.state = State::Syncing(Sync::Planning { members, until: now + PLAN_LIMIT });
+        let mut until = now + PLAN_LIMIT;
+        if let Some(parting) = &self.parting {
+            until = until.min(parting.until - SYNC_TIME);
+        }
+        self.state = State::Syncing(Sync::Planning { members, until });
         if joined.skip_assignment {
             // The plan in force is another life's: what it was made from is taken to be what is seen first.
             self.state = State::Syncing(Sync::Due { not_before: now, plan: Assignments::new() });

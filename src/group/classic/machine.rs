@@ -16,6 +16,8 @@ pub(super) const LAST_COMMIT: Duration = Duration::from_secs(5);
 pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a leader waits for metadata before it assigns what it knows.
 pub(super) const PLAN_LIMIT: Duration = Duration::from_secs(5);
+/// What a leader that is about to go keeps for SyncGroup.
+pub(super) const SYNC_TIME: Duration = Duration::from_secs(1);
 
 const BACKOFF: BackoffConfig = BackoffConfig { first: Duration::from_millis(50), max: Duration::from_secs(2) };
 
@@ -25,7 +27,7 @@ pub(crate) struct Machine {
     pub(super) state: State,
     /// The revocation of a stop that came on the way into a generation (Joining, Syncing), which is gone to its end
     /// meanwhile: between JoinGroup's answer and SyncGroup's the coordinator takes no commit of anybody, and a leader
-    /// that falls silent there makes all wait for it. Of no partitions once everything was given back.
+    /// that falls silent there makes all wait for it. Of no partitions once nothing is owned any more.
     pub(super) parting: Option<Revocation>,
     pub(super) coordinator: Coordinator,
     /// Empty until the coordinator has given one.
@@ -64,9 +66,10 @@ pub(super) enum State {
     /// Joins when the coordinator is known. Nothing is owned, or under cooperative assignors what is kept. From: start,
     /// Joining, Syncing, Stable and Revoking.
     Unjoined { not_before: Instant },
-    /// JoinGroup sent; owned as before. From: Unjoined, Joining (the coordinator gave a member id).
+    /// JoinGroup sent; owned as before, but for what `parting` takes. From: Unjoined, Joining (the coordinator gave a
+    /// member id).
     Joining { token: Token },
-    /// In a generation, the assignment is not known yet; owned as before. From: Joining.
+    /// In a generation, the assignment is not known yet; owned as in Joining. From: Joining.
     Syncing(Sync),
     /// Assignment in force. From: Syncing.
     Stable,
@@ -75,7 +78,7 @@ pub(super) enum State {
     Revoking(Revocation),
     /// Nothing owned, LeaveGroup due or sent. From: any but the final ones.
     Leaving { until: Instant, wait: LeaveWait },
-    /// Left. From: Leaving. Final.
+    /// Left. From: Leaving; of static members, which send no LeaveGroup, any but the final ones. Final.
     Left,
     /// A fatal error was reported. From: any but Left. Final.
     Failed,
@@ -269,7 +272,9 @@ impl Machine {
 
     /// Does all that is due at `now`.
     fn advance(&mut self, now: Instant) {
-        self.expire(now);
+        if !self.is_final() {
+            self.expire(now);
+        }
         if self.is_final() {
             return;
         }

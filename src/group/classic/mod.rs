@@ -88,7 +88,7 @@ pub(crate) enum Event {
     Topics(BTreeMap<TopicName, Option<i32>>),
     /// Drain, then leave.
     Stop,
-    /// Nobody is interested any more: leave at once.
+    /// Nobody is interested any more: leave without draining.
     Abandon,
 }
 

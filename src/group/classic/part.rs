@@ -1,7 +1,7 @@
 //! The ways out of a generation: revocation, loss, leaving, failure.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::judge::{Verdict, judge};
 use super::machine::{AfterRevoke, Heartbeat, LAST_COMMIT, LEAVE_LIMIT, LeaveWait, Machine, Revocation, State};
@@ -116,18 +116,27 @@ impl Machine {
 
     pub(super) fn abandon(&mut self, now: Instant) {
         self.lose_owned();
-        self.part(now);
+        if self.member_id.is_empty() {
+            // A JoinGroup without one would take the place of a successor that has joined meanwhile.
+            self.begin_leaving(now);
+        } else {
+            self.part(now);
+        }
     }
 
     /// Nothing is owned any more. A static member, whose place stays, goes on into the generation that it has asked
-    /// for; the coordinator lets nobody wait for one that leaves.
+    /// for; the coordinator lets nobody wait for one that leaves. Who led before will lead again, once the others have
+    /// drained what they own.
     fn part(&mut self, now: Instant) {
         if self.config.instance_id.is_none() || !self.is_on_the_way() {
             return self.begin_leaving(now);
         }
         if self.parting.as_ref().is_none_or(|parting| !parting.partitions.is_empty()) {
             let (token, partitions) = (self.token(), BTreeSet::new());
-            self.parting = Some(Revocation { token, partitions, until: now + LEAVE_LIMIT, then: AfterRevoke::Leave });
+            let others = self.config.drain_timeout + self.config.heartbeat_interval;
+            let patience = if self.lead.is_some() { others.min(self.config.stop_timeout) } else { Duration::ZERO };
+            let until = now + patience + LEAVE_LIMIT;
+            self.parting = Some(Revocation { token, partitions, until, then: AfterRevoke::Leave });
         }
     }
 

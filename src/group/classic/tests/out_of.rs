@@ -6,6 +6,18 @@ fn static_member() -> GroupConfig {
     GroupConfig { instance_id: Some("i1".into()), ..config() }
 }
 
+/// The leader and only member of generation 1, of the one partition that there is: the token of its SyncGroup.
+fn leading(config: GroupConfig) -> (Bench, Token) {
+    let mut leader = Bench::new(config);
+    leader.find();
+    due!(leader, Join { token });
+    leader.joined(token, 1, Some(vec![member("m1", &["t"])]));
+    due!(leader, Watch { topics });
+    leader.tell(Event::Topics(BTreeMap::from([("t".into(), Some(1))])));
+    due!(leader, Sync { token });
+    (leader, token)
+}
+
 /// A member of generation 1 that joins anew, with nothing that it owns: the token of its JoinGroup.
 fn joining(config: GroupConfig) -> (Bench, Token) {
     let mut bench = Bench::stable_with(config, vec![]);
@@ -261,6 +273,26 @@ fn a_static_member_that_has_asked_to_join_leads_the_others_into_the_generation_b
 }
 
 #[test]
+fn an_abandoned_member_without_an_id_takes_no_successors_place() {
+    let mut bench = Bench::new(static_member());
+    bench.find();
+    due!(bench, Join { token });
+    bench.tell(Event::Abandon);
+    due!(bench, Ended {});
+}
+
+#[test]
+fn nothing_happens_after_the_end() {
+    let (mut bench, token) = joining(static_member());
+    bench.tell(Event::Stop);
+    bench.now += seconds(5);
+    bench.tell(Event::Joined { token, result: Err((code(ErrorCode::FENCED_INSTANCE_ID), None)) });
+    due!(bench, Ended {});
+    bench.wait(seconds(60));
+    bench.idle();
+}
+
+#[test]
 fn a_static_member_that_cannot_join_in_time_or_at_all_goes_without_an_error() {
     let (mut silent, _) = joining(static_member());
     let begun = silent.now;
@@ -268,6 +300,29 @@ fn a_static_member_that_cannot_join_in_time_or_at_all_goes_without_an_error() {
     silent.tick();
     due!(silent, Ended {});
     assert_eq!(silent.now, begun + seconds(5));
+
+    // A leader waits for what the others may take to drain.
+    let (mut leader, token) = leading(static_member());
+    leader.tell(Event::Synced { token, result: Ok(vec![]) });
+    due!(leader, Assigned { partitions });
+    leader.heartbeat(Err(code(ErrorCode::REBALANCE_IN_PROGRESS)));
+    due!(leader, Join { token });
+    let begun = leader.now;
+    leader.tell(Event::Stop);
+    leader.tick();
+    due!(leader, Watch { topics });
+    due!(leader, Ended {});
+    assert_eq!(leader.now, begun + config().drain_timeout + config().heartbeat_interval + seconds(5));
+
+    // Without topics it plans with what it knows, in time for SyncGroup.
+    let (mut ignorant, token) = joining(static_member());
+    ignorant.tell(Event::Stop);
+    ignorant.wait(seconds(2));
+    ignorant.joined(token, 2, Some(vec![member("m1", &["t"])]));
+    due!(ignorant, Watch { topics });
+    ignorant.tick();
+    due!(ignorant, Sync { token });
+
     for error in [ErrorCode::FENCED_INSTANCE_ID, ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::NOT_COORDINATOR] {
         let (mut refused, token) = joining(static_member());
         refused.tell(Event::Stop);
@@ -289,13 +344,7 @@ fn an_abandoned_membership_leaves_without_draining() {
 #[test]
 fn a_leader_rejoins_when_partitions_are_added_and_a_follower_does_not() {
     let count = |n| Event::Topics(BTreeMap::from([("t".into(), Some(n))]));
-    let mut leader = Bench::new(config());
-    leader.find();
-    due!(leader, Join { token });
-    leader.joined(token, 1, Some(vec![member("m1", &["t"])]));
-    due!(leader, Watch { topics });
-    leader.tell(count(1));
-    due!(leader, Sync { token });
+    let (mut leader, token) = leading(config());
     leader.tell(count(2));
     leader.idle();
     leader.tell(Event::Synced { token, result: Ok(tps(0..1)) });
