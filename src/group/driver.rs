@@ -329,6 +329,7 @@ impl Driver {
         let unsent = if matches!(event, Event::Stop | Event::Abandon) { self.held_join.take() } else { None };
         self.machine.handle(event, self.env.now());
         if let Some(Action::Join { token, .. }) = unsent {
+            // Nobody will answer it.
             let result = Err((Failure::Code(ErrorCode::REBALANCE_IN_PROGRESS), None));
             self.machine.handle(Event::Joined { token, result }, self.env.now());
         }
