@@ -61,6 +61,7 @@ impl Machine {
     /// have given it away.
     fn on_join_failure(&mut self, api: &str, failure: &Failure, now: Instant) {
         self.reason = "the last attempt to join failed";
+        // Whatever follows, nothing waits for this request any more.
         self.state = State::Unjoined { not_before: now };
         match judge(api, failure, &self.config) {
             Verdict::Fatal(error) => return self.fail(error),

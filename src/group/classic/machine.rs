@@ -105,6 +105,13 @@ pub(super) struct Revocation {
     pub(super) then: AfterRevoke,
 }
 
+impl Revocation {
+    /// Whether nothing is waited for but the end of the way into a generation, see [`Machine::parting`].
+    pub(super) fn is_over(&self) -> bool {
+        self.partitions.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterRevoke {
     Rejoin,

@@ -131,7 +131,7 @@ impl Machine {
         if self.config.instance_id.is_none() || !self.is_on_the_way() {
             return self.begin_leaving(now);
         }
-        if self.parting.as_ref().is_none_or(|parting| !parting.partitions.is_empty()) {
+        if !self.parting.as_ref().is_some_and(Revocation::is_over) {
             let (token, partitions) = (self.token(), BTreeSet::new());
             let others = self.config.drain_timeout + self.config.heartbeat_interval;
             let patience = if self.lead.is_some() { others.min(self.config.stop_timeout) } else { Duration::ZERO };
@@ -142,7 +142,7 @@ impl Machine {
 
     /// The way into a generation has come to its end, whichever: what is left of `parting` is a revocation as any other.
     pub(super) fn go_on_parting(&mut self, parting: Revocation, now: Instant) {
-        if parting.partitions.is_empty() {
+        if parting.is_over() {
             self.begin_leaving(now);
         } else {
             self.state = State::Revoking(parting);
@@ -197,7 +197,7 @@ impl Machine {
     }
 
     pub(super) fn fail(&mut self, error: Error) {
-        if self.parting.as_ref().is_some_and(|parting| parting.partitions.is_empty()) {
+        if self.parting.as_ref().is_some_and(Revocation::is_over) {
             // It had gone already.
             return self.end();
         }

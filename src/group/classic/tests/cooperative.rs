@@ -22,6 +22,14 @@ fn rejoining(owned: Vec<TopicPartition>) -> (Bench, Token) {
     (bench, token)
 }
 
+/// Stopped on the way into the next generation: the tokens of JoinGroup and of what is to be drained.
+fn stopping(owned: Vec<TopicPartition>) -> (Bench, Token, Token) {
+    let (mut bench, joining) = rejoining(owned);
+    bench.tell(Event::Stop);
+    due!(bench, Revoke { token });
+    (bench, joining, token)
+}
+
 #[test]
 fn a_rebalance_keeps_what_is_owned_and_says_so_to_the_leader() {
     let mut bench = stable(tps(0..2));
@@ -218,10 +226,7 @@ fn a_stop_gives_everything_back_from_wherever_it_comes() {
 #[test]
 fn a_stop_on_the_way_into_a_generation_commits_in_that_generation() {
     for members in [None, Some(vec![member("m1", &["t"])])] {
-        let (mut bench, joining) = rejoining(tps(0..2));
-        bench.tell(Event::Stop);
-        due!(bench, Revoke { token });
-        let revoked = token;
+        let (mut bench, joining, revoked) = stopping(tps(0..2));
         bench.joined(joining, 2, members.clone());
         if members.is_some() {
             due!(bench, Watch { topics });
@@ -256,20 +261,14 @@ fn a_stop_on_the_way_into_a_generation_keeps_its_deadline_whether_it_gets_there_
             None => bench.tick(),
         }
     };
-    let (mut silent, _) = rejoining(tps(0..2));
-    silent.tell(Event::Stop);
-    due!(silent, Revoke { partitions });
+    let (silent, ..) = stopping(tps(0..2));
     let now = silent.now;
     drained(silent, now);
-    let (mut refused, token) = rejoining(tps(0..2));
-    refused.tell(Event::Stop);
-    due!(refused, Revoke { partitions });
+    let (mut refused, token, _) = stopping(tps(0..2));
     refused.tell(Event::Joined { token, result: Err((code(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS), None)) });
     let now = refused.now;
     drained(refused, now);
-    let (mut forgotten, token) = rejoining(tps(0..2));
-    forgotten.tell(Event::Stop);
-    due!(forgotten, Revoke { partitions });
+    let (mut forgotten, token, _) = stopping(tps(0..2));
     forgotten.tell(Event::Joined { token, result: Err((code(ErrorCode::UNKNOWN_MEMBER_ID), None)) });
     due!(forgotten, Lost { partitions });
     due!(forgotten, Ended {});
@@ -277,13 +276,7 @@ fn a_stop_on_the_way_into_a_generation_keeps_its_deadline_whether_it_gets_there_
 
 #[test]
 fn a_leader_whose_topics_grow_rejoins_with_what_it_owns() {
-    let mut bench = Bench::new(cooperative());
-    bench.find();
-    due!(bench, Join { token });
-    bench.joined(token, 1, Some(vec![member("m1", &["t"])]));
-    due!(bench, Watch { topics });
-    bench.tell(Event::Topics(BTreeMap::from([("t".into(), Some(2))])));
-    due!(bench, Sync { token });
+    let (mut bench, token) = Bench::leading(cooperative(), 2);
     bench.tell(Event::Synced { token, result: Ok(tps(0..2)) });
     due!(bench, Assigned { partitions });
     bench.tell(Event::Topics(BTreeMap::from([("t".into(), Some(3))])));

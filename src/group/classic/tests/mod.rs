@@ -79,6 +79,18 @@ impl Bench {
         bench
     }
 
+    /// The only member of generation 1 and its leader, with a topic of so many partitions: the token of its SyncGroup.
+    fn leading(config: GroupConfig, partitions: i32) -> (Self, Token) {
+        let mut bench = Self::new(config);
+        bench.find();
+        due!(bench, Join { token });
+        bench.joined(token, 1, Some(vec![member("m1", &["t"])]));
+        due!(bench, Watch { topics });
+        bench.tell(Event::Topics(BTreeMap::from([("t".into(), Some(partitions))])));
+        due!(bench, Sync { token });
+        (bench, token)
+    }
+
     fn join_and_sync(&mut self, generation: i32, owned: Vec<TopicPartition>) {
         due!(self, Join { token });
         self.joined(token, generation, None);

@@ -6,18 +6,6 @@ fn static_member() -> GroupConfig {
     GroupConfig { instance_id: Some("i1".into()), ..config() }
 }
 
-/// The leader and only member of generation 1, of the one partition that there is: the token of its SyncGroup.
-fn leading(config: GroupConfig) -> (Bench, Token) {
-    let mut leader = Bench::new(config);
-    leader.find();
-    due!(leader, Join { token });
-    leader.joined(token, 1, Some(vec![member("m1", &["t"])]));
-    due!(leader, Watch { topics });
-    leader.tell(Event::Topics(BTreeMap::from([("t".into(), Some(1))])));
-    due!(leader, Sync { token });
-    (leader, token)
-}
-
 /// A member of generation 1 that joins anew, with nothing that it owns: the token of its JoinGroup.
 fn joining(config: GroupConfig) -> (Bench, Token) {
     let mut bench = Bench::stable_with(config, vec![]);
@@ -302,7 +290,7 @@ fn a_static_member_that_cannot_join_in_time_or_at_all_goes_without_an_error() {
     assert_eq!(silent.now, begun + seconds(5));
 
     // A leader waits for what the others may take to drain.
-    let (mut leader, token) = leading(static_member());
+    let (mut leader, token) = Bench::leading(static_member(), 1);
     leader.tell(Event::Synced { token, result: Ok(vec![]) });
     due!(leader, Assigned { partitions });
     leader.heartbeat(Err(code(ErrorCode::REBALANCE_IN_PROGRESS)));
@@ -344,7 +332,7 @@ fn an_abandoned_membership_leaves_without_draining() {
 #[test]
 fn a_leader_rejoins_when_partitions_are_added_and_a_follower_does_not() {
     let count = |n| Event::Topics(BTreeMap::from([("t".into(), Some(n))]));
-    let (mut leader, token) = leading(config());
+    let (mut leader, token) = Bench::leading(config(), 1);
     leader.tell(count(2));
     leader.idle();
     leader.tell(Event::Synced { token, result: Ok(tps(0..1)) });
